@@ -177,6 +177,8 @@ type Volumes interface {
 	// Fill copies what the image has at the destination into an empty volume, with owners and modes.
 	// root is the mounts of a root file system to look into.
 	Fill(ctx context.Context, name string, root []core.FSMount, destination string) error
+	// Source checks that the source of a bind is there; with make a missing one becomes a folder.
+	Source(ctx context.Context, path string, make bool) error
 	// Size is the disk use in bytes.
 	Size(ctx context.Context, name string) (int64, error)
 }

@@ -12,122 +12,62 @@ import (
 // Containers is what the API needs of the engine to make, find and remove containers.
 type Containers interface {
 	// Create checks and makes a container; warnings are sentences for the user.
-	Create(ctx context.Context, request CreateRequest) (id core.ContainerID, warnings []string, err error)
+	Create(ctx context.Context, request core.CreateRequest) (id core.ContainerID, warnings []string, err error)
 	// Inspect finds a container by name, ID or unambiguous prefix of an ID.
 	Inspect(ctx context.Context, ref string, size bool) (core.ContainerView, error)
 	List(ctx context.Context, options core.ContainerListOptions) ([]core.ContainerView, error)
 	Rename(ctx context.Context, ref, name string) error
-	Remove(ctx context.Context, ref string, options RemoveOptions) error
+	Remove(ctx context.Context, ref string, options core.RemoveOptions) error
 	Prune(ctx context.Context, filters core.Filters) (core.Pruned, error)
 	// Update changes limits and restart policy; nil fields stay as they are.
 	Update(ctx context.Context, ref string, resources core.Resources, policy *core.RestartPolicy) (warnings []string, err error)
 }
 
-// CreateRequest is a container to be. Config and Host are as the client sent them.
-type CreateRequest struct {
-	Name      string
-	Config    core.Config
-	Host      core.HostConfig
-	Endpoints map[string]*core.Endpoint
-	Platform  core.Platform // zero: any
-}
-
-// RemoveOptions of a container.
-type RemoveOptions struct {
-	Force   bool // kill it first
-	Volumes bool // its anonymous volumes too
-	Link    bool // not the container but the link of this name
-}
-
 // Lifecycle is what the API needs of the engine to start and end containers. "Already so" is core.NotModified.
 type Lifecycle interface {
 	Start(ctx context.Context, ref string) error
-	Stop(ctx context.Context, ref string, options StopOptions) error
-	Restart(ctx context.Context, ref string, options StopOptions) error
+	Stop(ctx context.Context, ref string, options core.StopOptions) error
+	Restart(ctx context.Context, ref string, options core.StopOptions) error
 	Kill(ctx context.Context, ref, signal string) error
 	Pause(ctx context.Context, ref string) error
 	Unpause(ctx context.Context, ref string) error
 	// Wait returns at once: an error when there is no such container, else a channel that gets one status. The
 	// waiter is registered when Wait returns, so that a start that follows can't be missed. condition is
 	// "not-running", "next-exit" or "removed".
-	Wait(ctx context.Context, ref, condition string) (<-chan WaitResult, error)
-}
-
-// StopOptions of stop and restart.
-type StopOptions struct {
-	Signal  string // empty: the container's
-	Timeout *int   // seconds; nil: the container's; negative: forever
-}
-
-// WaitResult is how a wait ended.
-type WaitResult struct {
-	Code int
-	Err  error
+	Wait(ctx context.Context, ref, condition string) (<-chan core.WaitResult, error)
 }
 
 // Consoles is what the API needs of the engine to look into a running container.
 type Consoles interface {
 	// Attach checks, then calls hijack for the connection (from that moment errors can no longer be answered with
 	// a status), and returns when the attachment is over. tty tells hijack which content type to announce.
-	Attach(ctx context.Context, ref string, options AttachOptions, hijack Hijack) error
+	Attach(ctx context.Context, ref string, options core.AttachOptions, hijack core.Hijack) error
 	Resize(ctx context.Context, ref string, height, width uint) error
 	// Logs gives the lines and whether the container has a terminal (then the API sends them unframed).
 	Logs(ctx context.Context, ref string, options core.LogOptions) (reader core.LogReader, tty bool, err error)
 	// Top runs ps with the arguments and keeps the rows of the container's processes.
 	Top(ctx context.Context, ref, psArgs string) (titles []string, rows [][]string, err error)
 	// Stats measures once; name is without slash.
-	Stats(ctx context.Context, ref string) (StatsSample, error)
-}
-
-// StatsSample is a measurement with whose it is. A container that does not run has zero Stats.
-type StatsSample struct {
-	ID    core.ContainerID
-	Name  string
-	Stats core.Stats
-}
-
-// Hijack takes over the HTTP connection after the status line and headers were sent. framed: the output carries the
-// 8-byte headers. The engine fills the directions in and hands the result to the runtime.
-type Hijack func(framed bool) (core.Streams, error)
-
-// AttachOptions of an attachment. Logs replays what was written before; Stream goes on from there.
-type AttachOptions struct {
-	Stdin, Stdout, Stderr bool
-	Logs, Stream          bool
-	DetachKeys            string // as the user writes them: "ctrl-p,ctrl-q"; empty: the default
+	Stats(ctx context.Context, ref string) (core.StatsSample, error)
 }
 
 // Execs is what the API needs of the engine for further processes.
 type Execs interface {
 	Create(ctx context.Context, container string, spec core.ExecSpec) (core.ExecID, error)
 	// Start runs it. With detach it returns once the process runs; else it calls hijack and returns at the end.
-	Start(ctx context.Context, id string, options ExecStartOptions, hijack Hijack) error
+	Start(ctx context.Context, id string, options core.ExecStartOptions, hijack core.Hijack) error
 	Inspect(ctx context.Context, id string) (core.Exec, error)
 	Resize(ctx context.Context, id string, height, width uint) error
 }
 
-// ExecStartOptions of an exec.
-type ExecStartOptions struct {
-	Detach      bool
-	Tty         bool
-	ConsoleSize [2]uint // height, width
-}
-
 // Images is what the API needs to show and change images.
 type Images interface {
-	List(ctx context.Context, options ImageListOptions) ([]core.ImageUsage, error)
+	List(ctx context.Context, options core.ImageListOptions) ([]core.ImageUsage, error)
 	Inspect(ctx context.Context, ref string, platform core.Platform) (core.Image, error)
 	History(ctx context.Context, ref string, platform core.Platform) ([]core.ImageHistory, error)
 	Tag(ctx context.Context, source, target string) error
 	Remove(ctx context.Context, ref string, force, prune bool) ([]core.ImageDelete, error)
 	Prune(ctx context.Context, filters core.Filters) (core.Pruned, error)
-}
-
-// ImageListOptions of a list of images.
-type ImageListOptions struct {
-	All        bool // also those between
-	SharedSize bool
-	Filters    core.Filters
 }
 
 // Transfers is what the API needs to move images.
@@ -139,34 +79,20 @@ type Transfers interface {
 	// Save writes a tar that both Docker and OCI tools read.
 	Save(ctx context.Context, refs []string, platform core.Platform, w io.Writer) error
 	// Import makes an image of a root file system (tar, compressed or not) and tags it.
-	Import(ctx context.Context, r io.Reader, request ImportRequest) (core.ImageID, error)
+	Import(ctx context.Context, r io.Reader, request core.ImportRequest) (core.ImageID, error)
 	// Login checks credentials against a registry.
 	Login(ctx context.Context, auth core.RegistryAuth) (status, identityToken string, err error)
 }
 
-// ImportRequest of an import.
-type ImportRequest struct {
-	Ref      string // empty: no tag
-	Message  string
-	Changes  []string // Dockerfile instructions: "CMD …", "ENV …"
-	Platform core.Platform
-}
-
 // Networks is what the API needs of the engine for networks.
 type Networks interface {
-	List(ctx context.Context, filters core.Filters) ([]NetworkView, error)
-	Inspect(ctx context.Context, ref string) (NetworkView, error)
+	List(ctx context.Context, filters core.Filters) ([]core.NetworkView, error)
+	Inspect(ctx context.Context, ref string) (core.NetworkView, error)
 	Create(ctx context.Context, network core.Network) (core.NetworkID, error)
 	Remove(ctx context.Context, ref string) error
 	Connect(ctx context.Context, ref, container string, endpoint core.Endpoint) error
 	Disconnect(ctx context.Context, ref, container string, force bool) error
 	Prune(ctx context.Context, filters core.Filters) (core.Pruned, error)
-}
-
-// NetworkView is a network with who is in it.
-type NetworkView struct {
-	core.Network
-	Attached []core.Attachment
 }
 
 // Volumes is what the API needs of the engine for volumes.
@@ -192,41 +118,10 @@ type Builds interface {
 
 // System is what the API needs to speak of the whole.
 type System interface {
-	Info(ctx context.Context) (Info, error)
+	Info(ctx context.Context) (core.Info, error)
 	DiskUsage(ctx context.Context, types []string) (core.DiskUsage, error)
 	// Events replays what is kept since `since` and follows until `until` (zero: now and no further when since is
 	// set and until is past; else forever). The channel is closed at the end.
 	Events(ctx context.Context, since, until time.Time, filters core.Filters) (<-chan core.Event, error)
 }
 
-// Info is what the daemon knows of itself and its host.
-type Info struct {
-	ID                                  string
-	Name                                string
-	Running, Paused, Stopped, Images    int
-	RootDir                             string
-	Driver                              string // "overlayfs"
-	DriverStatus                        [][2]string
-	CgroupDriver, CgroupVersion         string
-	KernelVersion, OperatingSystem      string
-	OSVersion, OSType, Architecture     string
-	CPUs                                int
-	Memory                              int64
-	Labels                              []string
-	Debug, Experimental, LiveRestore    bool
-	Goroutines, FileDescriptors         int
-	EventsListeners                     int
-	DefaultRuntime                      string
-	Runtimes                            []string
-	SecurityOptions                     []string
-	InsecureRegistries, Mirrors         []string
-	LogDrivers, NetworkDrivers, Volumes []string
-	HTTPProxy, HTTPSProxy, NoProxy      string
-	Warnings                            []string
-	Limits                              HostLimits
-}
-
-// HostLimits are the kernel's abilities that `docker info` lists.
-type HostLimits struct {
-	Memory, Swap, CPUCfs, CPUShares, CPUSet, Pids, OomKillDisable, IPv4Forwarding bool
-}
