@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"os"
 	"syscall"
 	"time"
 
@@ -35,47 +34,13 @@ type Layers interface {
 	List(ctx context.Context) ([]core.ContainerID, error)
 }
 
-// Launch is everything that is needed to start a container's first process.
-type Launch struct {
-	Container *core.Container
-	Root      []core.FSMount // of the root file system
-	NetNS     *os.File       // the network namespace, open; nil: the host's. Launch does not close it.
-	Mounts    []core.FSMount // in order; Target is a path inside the container
-	Env       []string       // complete, with PATH, HOSTNAME, TERM, HOME left to the runtime
-	// JoinPID, JoinIPC are containers whose namespaces are shared, by the PID of their first process; 0: none.
-	JoinPID, JoinIPC int
-	LogPath          string
-}
-
-// Started is the answer to a Launch or an exec.
-type Started struct {
-	PID int
-	At  time.Time
-}
-
-// Exit is how a container's first process (Exec empty) or a further one ended.
-type Exit struct {
-	Container core.ContainerID
-	Exec      core.ExecID
-	Status    core.ExitStatus
-}
-
-// Adopted is what the runtime found of a container when the daemon came back.
-type Adopted struct {
-	Container core.ContainerID
-	PID       int // of the first process; 0: it ended meanwhile
-	StartedAt time.Time
-	Paused    bool
-	Exit      *core.ExitStatus // set when it ended while nobody looked
-}
-
 // Runtime is what the engine needs of the runtime organ: processes.
 type Runtime interface {
 	// Start runs the container's first process. Streams that Attach queued beforehand are connected before the
 	// process runs, so that no byte is lost. An error means that nothing is left of the attempt.
-	Start(ctx context.Context, launch Launch) (Started, error)
+	Start(ctx context.Context, launch core.Launch) (core.Started, error)
 	// Exec runs a further process in a running container.
-	Exec(ctx context.Context, c *core.Container, exec *core.Exec, streams *core.Streams) (Started, error)
+	Exec(ctx context.Context, c *core.Container, exec *core.Exec, streams *core.Streams) (core.Started, error)
 	// Signal sends a signal to the container's first process. syscall.Errno ESRCH: it is gone already.
 	Signal(ctx context.Context, id core.ContainerID, signal syscall.Signal) error
 	Pause(ctx context.Context, id core.ContainerID) error
@@ -87,7 +52,7 @@ type Runtime interface {
 	Delete(ctx context.Context, id core.ContainerID) error
 	// Adopt finds the containers that survived the last daemon and connects to their shims. Called once, before
 	// anything else; exits of adopted containers arrive through the exit function from then on.
-	Adopt(ctx context.Context) ([]Adopted, error)
+	Adopt(ctx context.Context) ([]core.Adopted, error)
 }
 
 // Console is what the engine needs of the runtime organ: streams and terminals.
@@ -106,34 +71,6 @@ type Meter interface {
 	PIDs(ctx context.Context, id core.ContainerID) ([]int, error)
 }
 
-// Sandbox is a container's network as it should be while it runs.
-type Sandbox struct {
-	Container core.ContainerID
-	Name      string
-	Hostname  string
-	Domain    string
-	// Endpoints by network name; empty: a namespace with nothing but a loopback.
-	Endpoints  map[string]*core.Endpoint
-	Ports      map[core.Port][]core.PortBinding
-	Exposed    []core.Port
-	PublishAll bool
-	DNS        core.HostConfig // DNS, DNSOptions, DNSSearch, ExtraHosts of it are read
-	Sysctls    map[string]string
-	// Dir is the container's folder: the organ writes hosts, hostname and resolv.conf into it.
-	Dir string
-	// Host: no namespace of its own, only the files in Dir.
-	Host bool
-	// PID of the running first process, 0 at a start: where an adopted sandbox's namespace is.
-	PID int
-}
-
-// Joined is the answer to opening a sandbox.
-type Joined struct {
-	NS        *os.File                  // the namespace; nil for Host. The engine closes it after the start.
-	Endpoints map[string]*core.Endpoint // filled in
-	Ports     []core.PublishedPort
-}
-
 // Networks is what the engine needs of the network organ: objects.
 type Networks interface {
 	// Create checks, completes (subnet, gateway, options) and makes a network.
@@ -150,7 +87,7 @@ type Networks interface {
 // Sandboxes is what the engine needs of the network organ: containers in networks.
 type Sandboxes interface {
 	// Open makes the namespace, joins the networks, publishes the ports. An error leaves nothing behind.
-	Open(ctx context.Context, sandbox Sandbox) (Joined, error)
+	Open(ctx context.Context, sandbox core.Sandbox) (core.Joined, error)
 	// Close undoes Open: addresses, published ports, names. Closing twice is harmless.
 	Close(ctx context.Context, id core.ContainerID) error
 	// Connect and Disconnect change the networks of an open sandbox.
@@ -160,7 +97,7 @@ type Sandboxes interface {
 	Rename(ctx context.Context, id core.ContainerID, name string) error
 	// Restore takes over the sandboxes of running containers after a restart of the daemon and removes whatever
 	// belongs to no container any more. Called once, before Open.
-	Restore(ctx context.Context, sandboxes []Sandbox) error
+	Restore(ctx context.Context, sandboxes []core.Sandbox) error
 }
 
 // Volumes is what the engine needs of the volume organ.
@@ -198,7 +135,15 @@ type Records interface {
 	All(ctx context.Context) ([]*core.Container, error)
 }
 
-// Events publishes what happened.
-type Events interface {
-	Publish(event core.Event)
+// Journal keeps events on the disk.
+type Journal interface {
+	// Append keeps an event; it does not block on the disk.
+	Append(event core.Event)
+	// Since lists the kept events from a moment on, oldest first.
+	Since(moment time.Time) ([]core.Event, error)
+}
+
+// BuildCache is what the engine needs of the build organ, for `system df`.
+type BuildCache interface {
+	Usage(ctx context.Context) ([]core.BuildCacheRecord, error)
 }
