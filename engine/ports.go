@@ -43,6 +43,8 @@ type Runtime interface {
 	Exec(ctx context.Context, c *core.Container, exec *core.Exec, streams *core.Streams) (core.Started, error)
 	// Signal sends a signal to the container's first process. syscall.Errno ESRCH: it is gone already.
 	Signal(ctx context.Context, id core.ContainerID, signal syscall.Signal) error
+	// KillExec ends a further process by SIGKILL; one that is gone is no error.
+	KillExec(ctx context.Context, id core.ContainerID, exec core.ExecID) error
 	Pause(ctx context.Context, id core.ContainerID) error
 	Resume(ctx context.Context, id core.ContainerID) error
 	// Update changes the limits of a running container.
