@@ -1,0 +1,39 @@
+// Package id makes identities: random IDs that never collide, and names that people can remember.
+package id
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"strings"
+)
+
+// Length is the number of hexadecimal digits of an ID.
+const Length = 64
+
+// New is a random ID of 64 hexadecimal digits. Its first twelve are never all decimal: tools that quote a short
+// ID may take such a thing for a number.
+func New() string {
+	var raw [Length / 2]byte
+	for {
+		// Since Go 1.24 rand.Read never fails: it ends the program when the kernel has no randomness.
+		_, _ = rand.Read(raw[:])
+		digits := hex.EncodeToString(raw[:])
+		if strings.ContainsAny(digits[:12], "abcdef") {
+			return digits
+		}
+	}
+}
+
+// Valid reports whether s has the form of an ID: 64 lower-case hexadecimal digits.
+func Valid(s string) bool {
+	if len(s) != Length {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return true
+}
