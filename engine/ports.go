@@ -16,7 +16,12 @@ type Images interface {
 	// Delete takes a reference away or, for an ID, all of them, and with the last one the image. The engine has
 	// already checked that no container stands in the way; with prune, parents without a name go too.
 	Delete(ctx context.Context, ref string, force, prune bool) ([]core.ImageDelete, error)
-	List(ctx context.Context) ([]core.Image, error)
+	// List gives the images that the options select; Containers of the answer is filled in by the engine.
+	List(ctx context.Context, options core.ImageListOptions) ([]core.ImageUsage, error)
+	History(ctx context.Context, ref string, platform core.Platform) ([]core.ImageHistory, error)
+	Tag(ctx context.Context, source, target string) error
+	// Size is the bytes of all content and layers on the disk, each counted once.
+	Size(ctx context.Context) (int64, error)
 }
 
 // Layers is what the engine needs of the image organ: the writable layer of each container.

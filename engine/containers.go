@@ -1,0 +1,101 @@
+package engine
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+
+	"github.com/berth-engine/berth/core"
+)
+
+// Containers is the noun container: its verbs are methods, one file each.
+type Containers struct {
+	table   *table
+	ports   Ports
+	options Options
+	events  *events
+	volumes *VolumeTable
+	execs   *Execs
+	log     *slog.Logger
+}
+
+// Inspect finds a container and, with size, measures its layers.
+func (cs *Containers) Inspect(ctx context.Context, ref string, size bool) (core.ContainerView, error) {
+	b, err := cs.table.find(ref)
+	if err != nil {
+		return core.ContainerView{}, err
+	}
+	c := b.view()
+	view := core.ContainerView{Container: c, ExecIDs: cs.execs.of(c.ID), SizeRw: -1, SizeRoot: -1, ImageName: c.Config.Image}
+	if size {
+		if view.SizeRw, view.SizeRoot, err = cs.ports.Layers.Usage(ctx, c.ID); err != nil {
+			return core.ContainerView{}, err
+		}
+	}
+	return view, nil
+}
+
+// Rename gives a container another name.
+func (cs *Containers) Rename(ctx context.Context, ref, name string) error {
+	b, err := cs.table.find(ref)
+	if err != nil {
+		return err
+	}
+	name = strings.TrimPrefix(name, "/")
+	if name == "" {
+		return core.Invalid("Neither old nor new names may be empty")
+	}
+	if err := b.op.take(ctx); err != nil {
+		return err
+	}
+	defer b.op.release()
+	old := b.view().Name
+	if old == name {
+		return core.Invalid("Renaming a container with the same name as its current name")
+	}
+	if err := checkName(name); err != nil {
+		return err
+	}
+	if err := cs.table.rename(b, name); err != nil {
+		return err
+	}
+	c := b.view()
+	undo := func(cause error) error {
+		if err := cs.table.rename(b, old); err != nil {
+			cs.log.Error("take back a rename", "container", c.ID, "error", err)
+		}
+		return cause
+	}
+	if err := cs.ports.Records.Save(ctx, c, true); err != nil {
+		return undo(err)
+	}
+	if c.State.Running() {
+		if err := cs.ports.Sandboxes.Rename(ctx, c.ID, name); err != nil {
+			return undo(err)
+		}
+	}
+	cs.events.container(c, "rename", map[string]string{"oldName": "/" + old})
+	return nil
+}
+
+// usingVolume lists the containers that mount a volume, running or not.
+func (cs *Containers) usingVolume(name string) []core.ContainerID {
+	var users []core.ContainerID
+	for _, c := range cs.table.views() {
+		for _, m := range c.Mounts {
+			if m.Type == core.MountVolume && m.Name == name {
+				users = append(users, c.ID)
+				break
+			}
+		}
+	}
+	return users
+}
+
+// save writes the record of a container that already lives; a failure is told to the log, because what happened has
+// happened and the shims know it too.
+func (cs *Containers) save(ctx context.Context, c *core.Container, durable bool) {
+	if err := cs.ports.Records.Save(context.WithoutCancel(ctx), c, durable && !c.Host.AutoRemove); err != nil {
+		cs.log.Error("save the record of a container", "container", c.ID, "error", err)
+	}
+}

@@ -1,0 +1,275 @@
+package engine
+
+import (
+	"context"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/berth-engine/berth/core"
+	"github.com/berth-engine/berth/lib/id"
+)
+
+// Create makes a container: its record, its writable layer, its volumes. It starts nothing. Either all of it is
+// there afterwards or nothing.
+func (cs *Containers) Create(ctx context.Context, request core.CreateRequest) (core.ContainerID, []string, error) {
+	image, err := cs.ports.Images.Lookup(ctx, request.Config.Image, request.Platform)
+	if err != nil {
+		return "", nil, err
+	}
+	c := &core.Container{
+		ID:        core.ContainerID(id.New()),
+		Created:   time.Now().UTC(),
+		ImageID:   image.ID,
+		Platform:  image.Platform,
+		Config:    request.Config,
+		Host:      request.Host,
+		Endpoints: request.Endpoints,
+		State:     core.State{Status: core.StatusCreated},
+	}
+	c.Config = mergeConfig(c.Config, image.Config)
+	if c.Path, c.Args, err = commandOf(&c.Config); err != nil {
+		return "", nil, err
+	}
+	warnings, err := cs.complete(c)
+	if err != nil {
+		return "", nil, err
+	}
+	if err := cs.checkReferences(ctx, c); err != nil {
+		return "", nil, err
+	}
+	b := newBox(c)
+	if err := cs.reserve(b, strings.TrimPrefix(request.Name, "/")); err != nil {
+		return "", nil, err
+	}
+	// Nobody else may act on it before it is whole.
+	if err := b.op.take(ctx); err != nil {
+		cs.table.drop(b)
+		return "", nil, err
+	}
+	defer b.op.release()
+	ladder := ladder{name: "create", log: cs.log.With("container", c.ID)}
+	ladder.undo("name", func(context.Context) error { cs.table.drop(b); return nil })
+	if err := ladder.climb(ctx, cs.createSteps(b, image)); err != nil {
+		return "", nil, err
+	}
+	cs.events.container(b.view(), "create", nil)
+	return c.ID, warnings, nil
+}
+
+// createSteps are the parts of a new container on the disk, in the order in which they are made.
+func (cs *Containers) createSteps(b *box, image core.Image) []step {
+	id := b.c.ID
+	return []step{
+		{"folder", func(ctx context.Context) error {
+			return os.MkdirAll(b.view().Dir, 0o710)
+		}, func(ctx context.Context) error {
+			return os.RemoveAll(b.view().Dir)
+		}},
+		{"layer", func(ctx context.Context) error {
+			return cs.ports.Layers.Create(ctx, id, image)
+		}, func(ctx context.Context) error {
+			return cs.ports.Layers.Remove(ctx, id)
+		}},
+		{"volumes", func(ctx context.Context) error {
+			return cs.resolveMounts(ctx, b)
+		}, func(ctx context.Context) error {
+			return cs.removeAnonymous(ctx, b.view())
+		}},
+		{"record", func(ctx context.Context) error {
+			c := b.view()
+			return cs.ports.Records.Save(ctx, c, !c.Host.AutoRemove)
+		}, func(ctx context.Context) error {
+			return cs.ports.Records.Delete(ctx, id)
+		}},
+	}
+}
+
+// reserve gives the container its name: the one asked for, or a free one made of two words.
+func (cs *Containers) reserve(b *box, name string) error {
+	if name != "" {
+		if err := checkName(name); err != nil {
+			return err
+		}
+		b.c.Name = name
+		return cs.table.add(b)
+	}
+	for range 6 {
+		b.c.Name = id.Name()
+		if cs.table.add(b) == nil {
+			return nil
+		}
+	}
+	b.c.Name = b.c.ID.Short()
+	return cs.table.add(b)
+}
+
+var validName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]+$`)
+
+func checkName(name string) error {
+	if !validName.MatchString(name) {
+		return core.Invalid("Invalid container name (%s), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed", name)
+	}
+	return nil
+}
+
+// mergeConfig puts the user's words on top of the image's.
+func mergeConfig(user, image core.Config) core.Config {
+	if user.User == "" {
+		user.User = image.User
+	}
+	for _, port := range image.ExposedPorts {
+		if !slices.Contains(user.ExposedPorts, port) {
+			user.ExposedPorts = append(slices.Clip(user.ExposedPorts), port)
+		}
+	}
+	user.Env = mergeEnv(user.Env, image.Env)
+	user.Labels = mergeMaps(user.Labels, image.Labels)
+	user.Volumes = mergeMaps(user.Volumes, image.Volumes)
+	if len(user.Entrypoint) == 0 {
+		if len(user.Cmd) == 0 {
+			user.Cmd, user.ArgsEscaped = image.Cmd, image.ArgsEscaped
+		}
+		if user.Entrypoint == nil {
+			user.Entrypoint = image.Entrypoint
+		}
+	}
+	if len(user.Entrypoint) == 1 && user.Entrypoint[0] == "" {
+		user.Entrypoint = nil // `--entrypoint ""` takes the image's away
+	}
+	if user.WorkingDir == "" {
+		user.WorkingDir = image.WorkingDir
+	}
+	user.Healthcheck = mergeHealthcheck(user.Healthcheck, image.Healthcheck)
+	if user.StopSignal == "" {
+		user.StopSignal = image.StopSignal
+	}
+	if user.StopTimeout == nil {
+		user.StopTimeout = image.StopTimeout
+	}
+	if user.Shell == nil {
+		user.Shell = image.Shell
+	}
+	return user
+}
+
+// mergeEnv keeps what the user set and adds what only the image has.
+func mergeEnv(user, image []string) []string {
+	set := make(map[string]bool, len(user))
+	for _, entry := range user {
+		key, _, _ := strings.Cut(entry, "=")
+		set[key] = true
+	}
+	merged := slices.Clip(user)
+	for _, entry := range image {
+		if key, _, _ := strings.Cut(entry, "="); !set[key] {
+			merged = append(merged, entry)
+		}
+	}
+	return merged
+}
+
+func mergeMaps[V any](user, image map[string]V) map[string]V {
+	if len(image) == 0 {
+		return user
+	}
+	merged := maps.Clone(image)
+	maps.Copy(merged, user)
+	return merged
+}
+
+func mergeHealthcheck(user, image *core.Healthcheck) *core.Healthcheck {
+	if user == nil || image == nil {
+		if user == nil {
+			return image
+		}
+		return user
+	}
+	merged := *user
+	if len(merged.Test) == 0 {
+		merged.Test = image.Test
+	}
+	for _, pair := range []struct{ to, from *time.Duration }{
+		{&merged.Interval, &image.Interval}, {&merged.Timeout, &image.Timeout},
+		{&merged.StartPeriod, &image.StartPeriod}, {&merged.StartInterval, &image.StartInterval},
+	} {
+		if *pair.to == 0 {
+			*pair.to = *pair.from
+		}
+	}
+	if merged.Retries == 0 {
+		merged.Retries = image.Retries
+	}
+	return &merged
+}
+
+// commandOf splits entrypoint and command into the executable and its arguments.
+func commandOf(config *core.Config) (string, []string, error) {
+	words := append(slices.Clone(config.Entrypoint), config.Cmd...)
+	if len(words) == 0 || words[0] == "" && len(words) == 1 {
+		return "", nil, core.Invalid("no command specified")
+	}
+	return words[0], words[1:], nil
+}
+
+// complete fills in what the user left open and checks what he said.
+func (cs *Containers) complete(c *core.Container) (warnings []string, err error) {
+	host := &c.Host
+	c.Dir = filepath.Join(cs.options.ContainersDir, string(c.ID))
+	if host.NetworkMode == "" {
+		host.NetworkMode = "default"
+	}
+	if c.Config.Hostname == "" && !strings.HasPrefix(host.NetworkMode, "container:") {
+		c.Config.Hostname = c.ID.Short()
+		if host.NetworkMode == core.NetworkHost || host.UTSMode == "host" {
+			if c.Config.Hostname, err = os.Hostname(); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if host.LogConfig.Type == "" {
+		host.LogConfig = core.LogConfig{Type: cs.options.DefaultLog.Type, Config: mergeMaps(host.LogConfig.Config, cs.options.DefaultLog.Config)}
+	}
+	if !slices.Contains(cs.options.LogDrivers, host.LogConfig.Type) {
+		return nil, core.Invalid("logger: no log driver named '%s' is registered", host.LogConfig.Type)
+	}
+	if host.LogConfig.Type == "json-file" {
+		c.LogPath = filepath.Join(c.Dir, string(c.ID)+"-json.log")
+	}
+	if host.Runtime == "" {
+		host.Runtime = cs.options.Runtimes[0]
+	}
+	if !slices.Contains(cs.options.Runtimes, host.Runtime) {
+		return nil, core.Invalid("unknown or invalid runtime name: %s", host.Runtime)
+	}
+	if host.ShmSize == 0 {
+		host.ShmSize = 64 << 20
+	}
+	if host.IpcMode == "" {
+		host.IpcMode = "private"
+	}
+	if host.CgroupnsMode == "" {
+		host.CgroupnsMode = "host"
+		if cs.options.Facts.CgroupV2 && !host.Privileged {
+			host.CgroupnsMode = "private"
+		}
+	}
+	if host.Privileged {
+		host.MaskedPaths, host.ReadonlyPaths = []string{}, []string{}
+	}
+	if c.Config.Healthcheck != nil && len(c.Config.Healthcheck.Test) > 0 && c.Config.Healthcheck.Test[0] == "NONE" {
+		c.Config.Healthcheck = &core.Healthcheck{Test: []string{"NONE"}}
+	}
+	if wd := c.Config.WorkingDir; wd != "" && !filepath.IsAbs(wd) {
+		return nil, core.Invalid("the working directory '%s' is invalid, it needs to be an absolute path", wd)
+	}
+	if err := checkEndpoints(c); err != nil {
+		return nil, err
+	}
+	return checkHost(c, runtime.NumCPU())
+}

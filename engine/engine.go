@@ -1,0 +1,95 @@
+// Package engine is the brain of Berth: what happens to containers, networks, volumes and images, in which order,
+// and what is undone when a step fails. It knows the organs by the interfaces of ports.go only.
+//
+// One type per noun of the API: Containers, Execs, Images, Networks, Volumes, System. Each verb of a container has
+// a file of its own. Two things run without being asked: what follows the end of a process (exit.go, restart.go) and
+// health checks (health.go).
+package engine
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/berth-engine/berth/core"
+)
+
+// Ports are the organs that the engine stands on.
+type Ports struct {
+	Images    Images
+	Layers    Layers
+	Runtime   Runtime
+	Console   Console
+	Meter     Meter
+	Networks  Networks
+	Sandboxes Sandboxes
+	Volumes   Volumes
+	Logs      Logs
+	Records   Records
+	Journal   Journal
+	Cache     BuildCache
+}
+
+// Options are the engine's settings.
+type Options struct {
+	// ContainersDir is where each container has its folder (hosts, resolv.conf, log files).
+	ContainersDir string
+	// DefaultLog is the log driver of containers that name none.
+	DefaultLog core.LogConfig
+	// LogDrivers are the drivers that the shims can write.
+	LogDrivers []string
+	// Runtimes are the names that `--runtime` takes; the first is the default.
+	Runtimes []string
+	// ShutdownTimeout bounds stop for a container that says nothing; 0: 10 s.
+	StopTimeout time.Duration
+	Facts       Facts
+	Logger      *slog.Logger
+}
+
+// Facts are what never changes while the daemon runs, for `info`.
+type Facts struct {
+	core.Info
+	CgroupV2 bool
+}
+
+// Engine is the nouns, wired to each other.
+type Engine struct {
+	Containers *Containers
+	Execs      *Execs
+	Images     *ImageStore
+	Networks   *NetworkTable
+	Volumes    *VolumeTable
+	System     *System
+}
+
+// New wires the nouns. Restore must be called before anything else.
+func New(ports Ports, options Options) *Engine {
+	if options.StopTimeout == 0 {
+		options.StopTimeout = 10 * time.Second
+	}
+	if options.Logger == nil {
+		options.Logger = slog.Default()
+	}
+	events := newEvents(ports.Journal)
+	volumes := &VolumeTable{port: ports.Volumes, events: events}
+	containers := &Containers{
+		table:   newTable(),
+		ports:   ports,
+		options: options,
+		events:  events,
+		volumes: volumes,
+		log:     options.Logger,
+	}
+	volumes.inUse = containers.usingVolume
+	execs := newExecs(containers)
+	containers.execs = execs
+	networks := &NetworkTable{port: ports.Networks, sandboxes: ports.Sandboxes, containers: containers, events: events}
+	images := &ImageStore{port: ports.Images, containers: containers}
+	return &Engine{
+		Containers: containers,
+		Execs:      execs,
+		Images:     images,
+		Networks:   networks,
+		Volumes:    volumes,
+		System:     &System{containers: containers, images: images, volumes: volumes, cache: ports.Cache, events: events, facts: options.Facts},
+	}
+}

@@ -1,0 +1,165 @@
+package engine
+
+import (
+	"context"
+	"maps"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/berth-engine/berth/core"
+	"github.com/berth-engine/berth/lib/bus"
+)
+
+// events hands what happened to those who listen and to the journal on the disk.
+type events struct {
+	mu      sync.Mutex // keeps the order of the journal that of the bus
+	bus     *bus.Bus[core.Event]
+	journal Journal
+}
+
+// listenerBacklog is how many events a listener may lag behind before it loses the oldest.
+const listenerBacklog = 4096
+
+func newEvents(journal Journal) *events {
+	return &events{bus: bus.New[core.Event](), journal: journal}
+}
+
+// Publish stamps an event that has no time yet, keeps it and hands it on.
+func (e *events) Publish(event core.Event) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if event.Time.IsZero() {
+		event.Time = time.Now()
+	}
+	e.journal.Append(event)
+	e.bus.Publish(event)
+}
+
+// container publishes an event of a container: its labels, image and name go along, as in Docker.
+func (e *events) container(c *core.Container, action string, attributes map[string]string) {
+	all := make(map[string]string, len(c.Config.Labels)+len(attributes)+2)
+	maps.Copy(all, c.Config.Labels)
+	if c.Config.Image != "" {
+		all["image"] = c.Config.Image
+	}
+	all["name"] = c.Name
+	maps.Copy(all, attributes)
+	e.Publish(core.Event{Type: "container", Action: action, ID: string(c.ID), Attributes: all})
+}
+
+// Events replays what the journal has since the given moment and goes on with what happens, until the given moment
+// or for ever. Without since there is no replay.
+func (s *System) Events(ctx context.Context, since, until time.Time, filters core.Filters) (<-chan core.Event, error) {
+	out := make(chan core.Event)
+	live, cancel := s.events.bus.Subscribe(listenerBacklog)
+	var past []core.Event
+	if !since.IsZero() {
+		var err error
+		if past, err = s.events.journal.Since(since); err != nil {
+			cancel()
+			return nil, err
+		}
+	}
+	go func() {
+		defer close(out)
+		defer cancel()
+		var last time.Time
+		for _, event := range past {
+			last = event.Time
+			if !until.IsZero() && event.Time.After(until) {
+				return
+			}
+			if !eventMatches(event, filters) {
+				continue
+			}
+			select {
+			case out <- event:
+			case <-ctx.Done():
+				return
+			}
+		}
+		var deadline <-chan time.Time
+		if !until.IsZero() {
+			timer := time.NewTimer(time.Until(until))
+			defer timer.Stop()
+			deadline = timer.C
+		}
+		for {
+			select {
+			case event, open := <-live:
+				if !open {
+					return
+				}
+				// What was published between Subscribe and Since is in both.
+				if !event.Time.After(last) || !eventMatches(event, filters) {
+					continue
+				}
+				select {
+				case out <- event:
+				case <-ctx.Done():
+					return
+				}
+			case <-deadline:
+				return
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return out, nil
+}
+
+// eventMatches applies the filters of `docker events`.
+func eventMatches(event core.Event, filters core.Filters) bool {
+	for key, values := range filters {
+		if !eventHolds(event, key, values) {
+			return false
+		}
+	}
+	return true
+}
+
+func eventHolds(event core.Event, key string, values []string) bool {
+	for _, value := range values {
+		switch key {
+		case "event":
+			// "health_status" selects all of its kinds, "exec_start" all commands.
+			action, _, _ := strings.Cut(event.Action, ":")
+			if value == event.Action || value == action {
+				return true
+			}
+		case "type":
+			if value == event.Type {
+				return true
+			}
+		case "scope":
+			if value == "local" {
+				return true
+			}
+		case "label":
+			if labelHolds(event.Attributes, value) {
+				return true
+			}
+		case "image":
+			if event.Type == "image" && (value == event.ID || value == event.Attributes["name"]) || event.Attributes["image"] == value {
+				return true
+			}
+		case "container", "network", "volume", "daemon", "plugin", "builder":
+			if event.Type == key && (strings.HasPrefix(event.ID, value) || event.Attributes["name"] == strings.TrimPrefix(value, "/")) {
+				return true
+			}
+			if key == "container" && event.Attributes["container"] == value {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// labelHolds reports whether labels have a "key" or "key=value".
+func labelHolds(labels map[string]string, condition string) bool {
+	key, want, hasValue := strings.Cut(condition, "=")
+	got, ok := labels[key]
+	return ok && (!hasValue || got == want)
+}

@@ -1,0 +1,107 @@
+package engine
+
+import (
+	"context"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/containerd/errdefs"
+
+	"github.com/berth-engine/berth/core"
+	"github.com/berth-engine/berth/lib/failpoint"
+)
+
+func isNotModified(err error) bool { return errdefs.IsNotModified(err) }
+
+// Remove deletes a container; with Force it is killed first.
+func (cs *Containers) Remove(ctx context.Context, ref string, options core.RemoveOptions) error {
+	if options.Link {
+		return core.NotImplemented("Berth does not remove links yet (rm --link)")
+	}
+	b, err := cs.table.find(ref)
+	if err != nil {
+		return err
+	}
+	switch c := b.view(); {
+	case c.State.Running() && !options.Force:
+		state := "running"
+		if c.State.Status == core.StatusPaused {
+			return core.Conflict("cannot remove container %q: container is paused and must be unpaused first", "/"+c.Name)
+		}
+		return core.Conflict("cannot remove container %q: container is %s: stop the container before removing or force remove", "/"+c.Name, state)
+	case c.State.Status == core.StatusRestarting && !options.Force:
+		return core.Conflict("cannot remove container %q: container is restarting: stop the container before removing or force remove", "/"+c.Name)
+	case c.State.Running():
+		if err := cs.killForRemoval(ctx, b); err != nil {
+			return err
+		}
+	}
+	if err := b.op.take(ctx); err != nil {
+		return err
+	}
+	defer b.op.release()
+	b.mu.Lock()
+	gone := b.gone
+	b.mu.Unlock()
+	if gone {
+		return nil // --rm, or somebody else, was faster
+	}
+	if b.view().State.Running() {
+		return core.Conflict("cannot remove container %q: container is running: stop the container before removing or force remove", "/"+b.view().Name)
+	}
+	cs.cancelRestart(b)
+	return cs.remove(ctx, b, options)
+}
+
+func (cs *Containers) killForRemoval(ctx context.Context, b *box) error {
+	ended, err := cs.endOf(b)
+	if err != nil {
+		return nil // it ended meanwhile
+	}
+	b.change(func(c *core.Container) { c.StoppedByUser = true })
+	ctx, cancel := context.WithTimeout(ctx, undoTimeout)
+	defer cancel()
+	if err := cs.end(ctx, b, syscall.SIGKILL, time.Duration(0), ended); err != nil {
+		return core.Internal("cannot remove container %q: could not kill: %w", "/"+b.view().Name, err)
+	}
+	return nil
+}
+
+// remove deletes everything of a container that does not run; the caller holds op. It goes on after a failed part
+// and leaves a container that is not wholly gone as dead, so that another try (or restore) can finish the work.
+func (cs *Containers) remove(ctx context.Context, b *box, options core.RemoveOptions) error {
+	ctx = context.WithoutCancel(ctx)
+	c := b.change(func(c *core.Container) { move(c, core.StatusRemoving) })
+	parts := []step{
+		{name: "process", do: func(ctx context.Context) error { return cs.ports.Runtime.Delete(ctx, c.ID) }},
+		{name: "network", do: func(ctx context.Context) error { return cs.ports.Sandboxes.Close(ctx, c.ID) }},
+		{name: "unmount", do: func(ctx context.Context) error { return cs.unmountVolumes(ctx, c) }},
+		{name: "volumes", do: func(ctx context.Context) error {
+			if !options.Volumes {
+				return nil
+			}
+			return cs.removeAnonymous(ctx, c)
+		}},
+		{name: "layer", do: func(ctx context.Context) error { return cs.ports.Layers.Remove(ctx, c.ID) }},
+		{name: "folder", do: func(context.Context) error { return os.RemoveAll(c.Dir) }},
+		{name: "record", do: func(ctx context.Context) error { return cs.ports.Records.Delete(ctx, c.ID) }},
+	}
+	for _, part := range parts {
+		err := failpoint.Hit("remove:before-" + part.name)
+		if err == nil {
+			err = part.do(ctx)
+		}
+		if err != nil {
+			dead := b.change(func(c *core.Container) { move(c, core.StatusDead); c.State.Error = err.Error() })
+			cs.save(ctx, dead, true)
+			cs.notify(b, core.WaitResult{Code: c.State.ExitCode, Err: err}, waitRemoval)
+			return core.Internal("container %s: remove %s: %w", c.ID, part.name, err)
+		}
+	}
+	cs.table.drop(b)
+	cs.execs.forget(c.ID)
+	cs.events.container(c, "destroy", nil)
+	cs.notify(b, core.WaitResult{Code: c.State.ExitCode}, waitRemoval)
+	return nil
+}

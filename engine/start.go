@@ -1,0 +1,357 @@
+package engine
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/berth-engine/berth/core"
+)
+
+// Start runs a container that does not run. One that runs is core.NotModified.
+func (cs *Containers) Start(ctx context.Context, ref string) error {
+	b, err := cs.table.find(ref)
+	if err != nil {
+		return err
+	}
+	if err := b.op.take(ctx); err != nil {
+		return err
+	}
+	defer b.op.release()
+	if err := startable(b); err != nil {
+		return err
+	}
+	b.mu.Lock()
+	b.retry.reset()
+	b.mu.Unlock()
+	return cs.start(ctx, b)
+}
+
+// startable says why a container can't be started, if it can't.
+func startable(b *box) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch c := b.c; {
+	case b.gone || c.State.Status == core.StatusRemoving || c.State.Status == core.StatusDead:
+		return core.Conflict("container is marked for removal and cannot be started")
+	case c.State.Status == core.StatusPaused:
+		return core.Conflict("cannot start a paused container, try unpause instead")
+	case c.State.Status == core.StatusRunning:
+		return core.NotModified("container %s is already running", c.ID)
+	}
+	return nil
+}
+
+// start climbs the ladder of a start; the caller holds op. A failure leaves the container as it was, with the
+// reason in its state.
+func (cs *Containers) start(ctx context.Context, b *box) error {
+	// A client that goes away in the middle does not stop the start.
+	ctx = context.WithoutCancel(ctx)
+	run := &starting{cs: cs, b: b, launch: core.Launch{Container: b.view()}}
+	ladder := ladder{name: "start", log: cs.log.With("container", b.c.ID)}
+	defer run.close()
+	if err := ladder.climb(ctx, run.steps()); err != nil {
+		c := b.change(func(c *core.Container) {
+			move(c, core.StatusExited)
+			c.State.Error = err.Error()
+			c.State.ExitCode = exitCodeOf(err)
+			c.State.FinishedAt = time.Now().UTC()
+			c.State.PID = 0
+			c.Endpoints, c.Published = run.launch.Container.Endpoints, nil
+		})
+		cs.save(ctx, c, false)
+		cs.notify(b, core.WaitResult{Code: c.State.ExitCode}, waitExit)
+		if c.Host.AutoRemove {
+			cs.autoRemove(ctx, b)
+		}
+		return err
+	}
+	b.mu.Lock()
+	b.retry.startedAt = time.Now()
+	b.mu.Unlock()
+	c := b.view()
+	for _, e := range c.Endpoints {
+		cs.events.Publish(core.Event{Type: "network", Action: "connect", ID: string(e.NetworkID), Attributes: map[string]string{"container": string(c.ID)}})
+	}
+	cs.events.container(c, "start", nil)
+	cs.watchHealth(b)
+	return nil
+}
+
+// exitCodeOf is what the client's exit status shall be: 127 not found, 126 not executable, 128 anything else.
+func exitCodeOf(err error) int {
+	text := err.Error()
+	for _, missing := range []string{"executable file not found", "no such file or directory", "system cannot find the file"} {
+		if strings.Contains(text, missing) {
+			return 127
+		}
+	}
+	for _, denied := range []string{"permission denied", "not a directory", "is a directory"} {
+		if strings.Contains(text, denied) {
+			return 126
+		}
+	}
+	return 128
+}
+
+// starting is a start under way.
+type starting struct {
+	cs     *Containers
+	b      *box
+	launch core.Launch
+	joined core.Joined
+	// borrowed is the namespace of another container.
+	borrowed *os.File
+}
+
+// close lets go of what only the start itself needed.
+func (r *starting) close() {
+	if r.joined.NS != nil {
+		r.joined.NS.Close()
+	}
+	if r.borrowed != nil {
+		r.borrowed.Close()
+	}
+}
+
+func (r *starting) steps() []step {
+	cs, id := r.cs, r.b.c.ID
+	return []step{
+		{"rootfs", r.rootfs, nil},
+		{"volumes", r.volumes, func(ctx context.Context) error { return cs.unmountVolumes(ctx, r.b.view()) }},
+		{"network", r.network, func(ctx context.Context) error { return cs.ports.Sandboxes.Close(ctx, id) }},
+		{"process", r.process, func(ctx context.Context) error { return cs.ports.Runtime.Delete(ctx, id) }},
+		{"record", r.record, nil},
+	}
+}
+
+func (r *starting) rootfs(ctx context.Context) (err error) {
+	r.launch.Root, err = r.cs.ports.Layers.Mounts(ctx, r.b.c.ID)
+	return err
+}
+
+func (r *starting) volumes(ctx context.Context) error {
+	c := r.launch.Container
+	for _, m := range c.Mounts {
+		fs := core.FSMount{Type: "bind", Source: m.Source, Target: m.Destination}
+		switch m.Type {
+		case core.MountVolume:
+			path, err := r.cs.ports.Volumes.Mount(ctx, m.Name, c.ID)
+			if err != nil {
+				return err
+			}
+			fs.Source = path
+			if m.Subpath != "" {
+				return core.NotImplemented("Berth does not mount a part of a volume yet (volume-subpath=%s)", m.Subpath)
+			}
+		case core.MountBind:
+			if err := r.cs.ports.Volumes.Source(ctx, m.Source, m.Mode != mountSyntax); err != nil {
+				return err
+			}
+		case core.MountTmpfs:
+			r.launch.Mounts = append(r.launch.Mounts, core.FSMount{Type: "tmpfs", Source: "tmpfs", Target: m.Destination, Options: m.Options})
+			continue
+		}
+		fs.Options = bindOptions(m)
+		r.launch.Mounts = append(r.launch.Mounts, fs)
+	}
+	return nil
+}
+
+func bindOptions(m core.Mount) []string {
+	options := []string{"rbind"}
+	if m.NonRecursive {
+		options[0] = "bind"
+	}
+	switch {
+	case m.RW:
+		options = append(options, "rw")
+	case m.NonRecursive || m.ReadOnlyNonRecursive:
+		options = append(options, "ro")
+	default:
+		options = append(options, "ro", "rro")
+	}
+	if m.Propagation != "" {
+		options = append(options, m.Propagation)
+	} else {
+		options = append(options, "rprivate")
+	}
+	return options
+}
+
+// network opens the sandbox, or borrows the namespace of the container that is named.
+func (r *starting) network(ctx context.Context) (err error) {
+	c := r.launch.Container
+	if ref, ok := strings.CutPrefix(c.Host.NetworkMode, "container:"); ok {
+		return r.borrowNetwork(ref)
+	}
+	if r.joined, err = r.cs.ports.Sandboxes.Open(ctx, sandboxOf(c)); err != nil {
+		return core.Internal("failed to set up container networking: %w", err)
+	}
+	r.launch.NetNS = r.joined.NS
+	r.showFiles(c.Dir)
+	return nil
+}
+
+// borrowNetwork joins another container's namespace and shows its hosts, hostname and resolv.conf.
+func (r *starting) borrowNetwork(ref string) error {
+	other, err := r.cs.table.find(ref)
+	if err != nil {
+		return err
+	}
+	o := other.view()
+	if !o.State.Running() {
+		return core.Conflict("cannot join network of a non running container: %s", o.ID)
+	}
+	r.showFiles(o.Dir)
+	if o.Host.NetworkMode == core.NetworkHost {
+		return nil
+	}
+	ns, err := os.Open("/proc/" + strconv.Itoa(o.State.PID) + "/ns/net")
+	if err != nil {
+		return core.Conflict("cannot join network of a non running container: %s", o.ID)
+	}
+	r.borrowed, r.launch.NetNS = ns, ns
+	return nil
+}
+
+// showFiles mounts the three files that the network organ wrote, where the user mounts nothing of his own.
+func (r *starting) showFiles(dir string) {
+	for _, name := range []string{"resolv.conf", "hostname", "hosts"} {
+		target := "/etc/" + name
+		if slices.ContainsFunc(r.launch.Container.Mounts, func(m core.Mount) bool { return m.Destination == target }) {
+			continue
+		}
+		r.launch.Mounts = append(r.launch.Mounts, core.FSMount{
+			Type: "bind", Source: filepath.Join(dir, name), Target: target, Options: []string{"rbind", "rprivate"},
+		})
+	}
+}
+
+// sandboxOf says how the container's network should be.
+func sandboxOf(c *core.Container) core.Sandbox {
+	endpoints := map[string]*core.Endpoint{}
+	for name, e := range c.Endpoints {
+		if name != core.NetworkNone && name != core.NetworkHost {
+			endpoints[name] = e
+		}
+	}
+	return core.Sandbox{
+		Container:  c.ID,
+		Name:       c.Name,
+		Hostname:   c.Config.Hostname,
+		Domain:     c.Config.Domainname,
+		Endpoints:  endpoints,
+		Ports:      c.Host.PortBindings,
+		Exposed:    c.Config.ExposedPorts,
+		PublishAll: c.Host.PublishAllPorts,
+		DNS:        c.Host,
+		Sysctls:    c.Host.Sysctls,
+		Dir:        c.Dir,
+		Host:       c.Host.NetworkMode == core.NetworkHost,
+		PID:        c.State.PID,
+	}
+}
+
+func (r *starting) process(ctx context.Context) error {
+	c := r.launch.Container
+	var err error
+	if r.launch.JoinPID, err = r.joinPID(c.Host.PidMode); err != nil {
+		return err
+	}
+	if r.launch.JoinIPC, err = r.joinPID(c.Host.IpcMode); err != nil {
+		return err
+	}
+	r.launch.Env = environment(c)
+	r.launch.LogPath = c.LogPath
+	started, err := r.cs.ports.Runtime.Start(ctx, r.launch)
+	if err != nil {
+		return err
+	}
+	r.b.change(func(c *core.Container) {
+		move(c, core.StatusRunning)
+		c.State.PID, c.State.StartedAt = started.PID, started.At
+		c.State.ExitCode, c.State.Error, c.State.OOMKilled = 0, "", false
+		c.State.FinishedAt = time.Time{}
+		c.StoppedByUser = false
+		if r.joined.Endpoints != nil {
+			c.Endpoints = mergeEndpoints(c.Endpoints, r.joined.Endpoints)
+		}
+		c.Published = r.joined.Ports
+	})
+	r.b.mu.Lock()
+	r.b.ended = make(chan struct{})
+	r.b.mu.Unlock()
+	return nil
+}
+
+// mergeEndpoints keeps the endpoints that have no interface (none, host) beside those that were joined.
+func mergeEndpoints(asked, got map[string]*core.Endpoint) map[string]*core.Endpoint {
+	all := make(map[string]*core.Endpoint, len(asked))
+	for name, e := range asked {
+		all[name] = e
+	}
+	for name, e := range got {
+		all[name] = e
+	}
+	return all
+}
+
+func (r *starting) joinPID(mode string) (int, error) {
+	ref, ok := strings.CutPrefix(mode, "container:")
+	if !ok {
+		return 0, nil
+	}
+	other, err := r.cs.table.find(ref)
+	if err != nil {
+		return 0, err
+	}
+	o := other.view()
+	if !o.State.Running() {
+		return 0, core.NotRunning(o.ID)
+	}
+	return o.State.PID, nil
+}
+
+func (r *starting) record(ctx context.Context) error {
+	return r.cs.ports.Records.Save(ctx, r.b.view(), false)
+}
+
+// environment is what the process gets: defaults first, the user's and the image's words over them.
+func environment(c *core.Container) []string {
+	env := []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOSTNAME=" + c.Config.Hostname}
+	if c.Config.Tty {
+		env = append(env, "TERM=xterm")
+	}
+	for _, entry := range c.Config.Env {
+		key, _, hasValue := strings.Cut(entry, "=")
+		i := slices.IndexFunc(env, func(e string) bool { return strings.HasPrefix(e, key+"=") })
+		switch {
+		case i >= 0 && hasValue:
+			env[i] = entry
+		case i >= 0:
+			env = slices.Delete(env, i, i+1) // "KEY" alone takes the variable away
+		case hasValue:
+			env = append(env, entry)
+		}
+	}
+	return env
+}
+
+// unmountVolumes lets go of the container's volumes.
+func (cs *Containers) unmountVolumes(ctx context.Context, c *core.Container) error {
+	var first error
+	for _, m := range c.Mounts {
+		if m.Type != core.MountVolume {
+			continue
+		}
+		if err := cs.ports.Volumes.Unmount(ctx, m.Name, c.ID); err != nil && first == nil {
+			first = err
+		}
+	}
+	return first
+}

@@ -1,0 +1,85 @@
+package engine
+
+import (
+	"context"
+	"os"
+	"runtime"
+	"slices"
+
+	"github.com/berth-engine/berth/core"
+)
+
+// System is the whole: what there is, how much room it takes, what happens.
+type System struct {
+	containers *Containers
+	images     *ImageStore
+	volumes    *VolumeTable
+	cache      BuildCache
+	events     *events
+	facts      Facts
+}
+
+// Info is what the daemon knows of itself and its host.
+func (s *System) Info(ctx context.Context) (core.Info, error) {
+	info := s.facts.Info
+	for _, c := range s.containers.table.views() {
+		switch c.State.Status {
+		case core.StatusRunning:
+			info.Running++
+		case core.StatusPaused:
+			info.Paused++
+		default:
+			info.Stopped++
+		}
+	}
+	images, err := s.images.List(ctx, core.ImageListOptions{All: true})
+	if err != nil {
+		return core.Info{}, err
+	}
+	info.Images = len(images)
+	info.Goroutines = runtime.NumGoroutine()
+	if fds, err := os.ReadDir("/proc/self/fd"); err == nil {
+		info.FileDescriptors = len(fds)
+	}
+	info.EventsListeners = s.events.bus.Subscribers()
+	return info, nil
+}
+
+// DiskUsage measures what the kinds of objects take: image, container, volume, build-cache; none means all.
+func (s *System) DiskUsage(ctx context.Context, types []string) (core.DiskUsage, error) {
+	wanted := func(kind string) bool { return len(types) == 0 || slices.Contains(types, kind) }
+	var usage core.DiskUsage
+	var err error
+	if wanted("image") {
+		if usage.Images, err = s.images.List(ctx, core.ImageListOptions{SharedSize: true}); err != nil {
+			return usage, err
+		}
+		if usage.LayersSize, err = s.images.port.Size(ctx); err != nil {
+			return usage, err
+		}
+	}
+	if wanted("container") {
+		if usage.Containers, err = s.containers.List(ctx, core.ContainerListOptions{All: true, Size: true}); err != nil {
+			return usage, err
+		}
+	}
+	if wanted("volume") {
+		volumes, err := s.volumes.port.List(ctx)
+		if err != nil {
+			return usage, err
+		}
+		for _, v := range volumes {
+			size, err := s.volumes.port.Size(ctx, v.Name)
+			if err != nil {
+				size = -1
+			}
+			usage.Volumes = append(usage.Volumes, core.VolumeUsage{Volume: v, RefCount: int64(len(s.volumes.inUse(v.Name))), Size: size})
+		}
+	}
+	if wanted("build-cache") {
+		if usage.BuildCache, err = s.cache.Usage(ctx); err != nil {
+			return usage, err
+		}
+	}
+	return usage, nil
+}

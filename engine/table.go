@@ -1,0 +1,173 @@
+package engine
+
+import (
+	"context"
+	"sort"
+	"strings"
+	"sync"
+
+	"github.com/berth-engine/berth/core"
+)
+
+// table holds the containers of this daemon by ID and by name. It is the only place where names are reserved.
+type table struct {
+	mu    sync.RWMutex // guards both maps; taken after no other lock, and never while calling a port
+	ids   map[core.ContainerID]*box
+	names map[string]core.ContainerID
+}
+
+func newTable() *table {
+	return &table{ids: map[core.ContainerID]*box{}, names: map[string]core.ContainerID{}}
+}
+
+// box is one container with its locks.
+//
+// op serialises the verbs that change what exists (start, remove, rename, connect, what follows an exit): it is held
+// for as long as the verb works and is taken before mu. mu guards the fields and is held for moments only.
+type box struct {
+	op lock
+
+	mu      sync.Mutex
+	c       *core.Container // a value: never changed in place, replaced by change
+	waiters []waiter
+	ended   chan struct{} // closed when the running process ended; nil while none runs
+	probe   *probe        // the health check of the running process; nil without
+	retry   retry         // the restart policy's memory
+	gone    bool          // removed: not in the table any more
+}
+
+// lock is a mutex that can be waited for with a context.
+type lock chan struct{}
+
+func (l lock) take(ctx context.Context) error {
+	select {
+	case l <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (l lock) release() { <-l }
+
+func newBox(c *core.Container) *box {
+	return &box{op: make(lock, 1), c: c}
+}
+
+// view is the container as it is now. The value may be kept and read, never written.
+func (b *box) view() *core.Container {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.c
+}
+
+// change replaces the container by a copy that edit has worked on and gives the new value. Maps and slices of the
+// copy are shared with the old value: edit replaces them, it does not write into them.
+func (b *box) change(edit func(c *core.Container)) *core.Container {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	next := *b.c
+	edit(&next)
+	b.c = &next
+	return b.c
+}
+
+// add puts a new container into the table and reserves its name.
+func (t *table) add(b *box) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if by, taken := t.names[b.c.Name]; taken {
+		return core.NameInUse(b.c.Name, by)
+	}
+	t.names[b.c.Name] = b.c.ID
+	t.ids[b.c.ID] = b
+	return nil
+}
+
+// drop takes a container and its name out of the table.
+func (t *table) drop(b *box) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.ids, b.c.ID)
+	if t.names[b.c.Name] == b.c.ID {
+		delete(t.names, b.c.Name)
+	}
+	b.mu.Lock()
+	b.gone = true
+	b.mu.Unlock()
+}
+
+// rename moves the reservation from the container's name to another.
+func (t *table) rename(b *box, name string) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if by, taken := t.names[name]; taken {
+		return core.NameInUse(name, by)
+	}
+	delete(t.names, b.view().Name)
+	t.names[name] = b.c.ID
+	b.change(func(c *core.Container) { c.Name = name })
+	return nil
+}
+
+// find looks a container up by its whole ID, its name (with or without a slash in front) or a prefix of its ID,
+// in this order.
+func (t *table) find(ref string) (*box, error) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if b := t.ids[core.ContainerID(ref)]; b != nil {
+		return b, nil
+	}
+	if id, ok := t.names[strings.TrimPrefix(ref, "/")]; ok {
+		return t.ids[id], nil
+	}
+	var found *box
+	if ref != "" {
+		for id, b := range t.ids {
+			if strings.HasPrefix(string(id), ref) {
+				if found != nil {
+					return nil, core.Invalid("multiple IDs found with provided prefix: %s", ref)
+				}
+				found = b
+			}
+		}
+	}
+	if found == nil {
+		return nil, core.NoSuchContainer(ref)
+	}
+	return found, nil
+}
+
+func (t *table) get(id core.ContainerID) *box {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.ids[id]
+}
+
+// all lists the containers, newest first.
+func (t *table) all() []*box {
+	t.mu.RLock()
+	list := make([]*box, 0, len(t.ids))
+	for _, b := range t.ids {
+		list = append(list, b)
+	}
+	t.mu.RUnlock()
+	sort.Slice(list, func(i, j int) bool {
+		a, b := list[i].view(), list[j].view()
+		if a.Created.Equal(b.Created) {
+			return a.ID < b.ID
+		}
+		return a.Created.After(b.Created)
+	})
+	return list
+}
+
+// views lists the containers as values, newest first.
+func (t *table) views() []*core.Container {
+	boxes := t.all()
+	list := make([]*core.Container, len(boxes))
+	for i, b := range boxes {
+		list[i] = b.view()
+	}
+	return list
+}

@@ -1,0 +1,60 @@
+package engine
+
+import (
+	"context"
+
+	"github.com/berth-engine/berth/core"
+)
+
+// waiter is somebody who waits for an end of the process, or for the removal of the container.
+type waiter struct {
+	removal bool
+	result  chan core.WaitResult // of capacity one: telling never blocks
+}
+
+// The two things that can be waited for.
+const (
+	waitExit    = false
+	waitRemoval = true
+)
+
+// Wait registers a waiter and returns at once. Conditions: "not-running" (at once for one that does not run),
+// "next-exit", "removed".
+func (cs *Containers) Wait(_ context.Context, ref, condition string) (<-chan core.WaitResult, error) {
+	switch condition {
+	case "", "not-running", "next-exit", "removed":
+	default:
+		return nil, core.Invalid("invalid condition: %q", condition)
+	}
+	b, err := cs.table.find(ref)
+	if err != nil {
+		return nil, err
+	}
+	w := waiter{removal: condition == "removed", result: make(chan core.WaitResult, 1)}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.gone:
+		w.result <- core.WaitResult{Code: b.c.State.ExitCode}
+	case (condition == "" || condition == "not-running") && !b.c.State.Running() && b.c.State.Status != core.StatusRestarting:
+		w.result <- core.WaitResult{Code: b.c.State.ExitCode}
+	default:
+		b.waiters = append(b.waiters, w)
+	}
+	return w.result, nil
+}
+
+// notify tells those who wait for an exit, or for the removal (which ends every wait).
+func (cs *Containers) notify(b *box, result core.WaitResult, removal bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	kept := b.waiters[:0]
+	for _, w := range b.waiters {
+		if w.removal && !removal {
+			kept = append(kept, w)
+			continue
+		}
+		w.result <- result
+	}
+	b.waiters = kept
+}
