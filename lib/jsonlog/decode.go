@@ -27,10 +27,13 @@ type Decoder struct {
 	stamp  [19]byte
 	second int64 // of stamp, when known
 	known  bool
+
+	rawAttrs []byte            // what attrs was made of: it is the same on every line of a container
+	attrs    map[string]string // not changed once made
 }
 
 // Decode reads one line of a log file, with or without its line feed. It works inside the line: line is changed, and
-// the record's Log points into it. The form that Append writes is read quickly, any other JSON with the same fields
+// the record's Log points into it; Attrs is shared between records. The form that Append writes is read quickly, any other JSON with the same fields
 // slowly; what is neither gives ErrGarbage.
 func (d *Decoder) Decode(line []byte) (Record, error) {
 	if r, ok := d.decodeUsual(line); ok {
@@ -64,7 +67,10 @@ func (d *Decoder) decodeUsual(line []byte) (r Record, ok bool) {
 	rest = rest[4:]
 	if attrs, found := bytes.CutPrefix(rest, []byte(`,"attrs":`)); found {
 		n := objectEnd(attrs)
-		if n < 0 || json.Unmarshal(attrs[:n], &r.Attrs) != nil {
+		if n < 0 {
+			return r, false
+		}
+		if r.Attrs, ok = d.attributes(attrs[:n]); !ok {
 			return r, false
 		}
 		rest = attrs[n:]
@@ -83,17 +89,28 @@ func (d *Decoder) decodeUsual(line []byte) (r Record, ok bool) {
 	return r, ok
 }
 
+func (d *Decoder) attributes(raw []byte) (map[string]string, bool) {
+	if !bytes.Equal(raw, d.rawAttrs) {
+		var attrs map[string]string
+		if json.Unmarshal(raw, &attrs) != nil {
+			return nil, false
+		}
+		d.rawAttrs, d.attrs = bytes.Clone(raw), attrs
+	}
+	return d.attrs, true
+}
+
 func decodeAny(line []byte) (Record, error) {
-	var any struct {
+	var fields struct {
 		Log    string            `json:"log"`
 		Stream string            `json:"stream"`
 		Time   time.Time         `json:"time"`
 		Attrs  map[string]string `json:"attrs"`
 	}
-	if err := json.Unmarshal(line, &any); err != nil || any.Time.IsZero() {
+	if err := json.Unmarshal(line, &fields); err != nil || fields.Time.IsZero() {
 		return Record{}, ErrGarbage
 	}
-	return Record{Stderr: any.Stream == "stderr", Time: any.Time, Log: []byte(any.Log), Attrs: any.Attrs}, nil
+	return Record{Stderr: fields.Stream == "stderr", Time: fields.Time, Log: []byte(fields.Log), Attrs: fields.Attrs}, nil
 }
 
 // stringEnd is the place of the quote that ends a JSON string whose inside s starts with; -1: none.

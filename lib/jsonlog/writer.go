@@ -139,7 +139,7 @@ func (w *Writer) Close() error {
 }
 
 // rotate begins a new current file. Somebody who reads the old one has it open and misses nothing. On a failure the
-// writer goes on with the file it has, if it still has one.
+// writer goes on with the file it has, and trying again is harmless.
 func (w *Writer) rotate() error {
 	if err := errors.Join(w.flush(), w.squeezeEnd()); err != nil {
 		return fmt.Errorf("rotate %s: %w", w.path, err)
@@ -151,14 +151,13 @@ func (w *Writer) rotate() error {
 	}
 	if w.options.MaxFiles == 1 {
 		// A new file in place of a truncated one: a reader of the old one keeps its place.
-		if err := os.Remove(w.path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		if err := ignoreMissing(os.Remove(w.path)); err != nil {
 			return fmt.Errorf("rotate %s: %w", w.path, err)
 		}
 	}
 	old := w.file
 	if err := w.open(); err != nil {
-		w.file = nil
-		return errors.Join(fmt.Errorf("rotate %s: %w", w.path, err), old.Close())
+		return fmt.Errorf("rotate %s: %w", w.path, err)
 	}
 	if err := old.Close(); err != nil {
 		return fmt.Errorf("rotate %s: %w", w.path, err)
@@ -174,25 +173,30 @@ func (w *Writer) rotate() error {
 	return nil
 }
 
-// shift makes file n out of file n-1, in whichever form that is, and drops the old file n.
+// shift makes file n out of file n-1, in whichever form that is, and drops the old file n. Without a file n-1 the
+// old file n stays.
 func (w *Writer) shift(n int) error {
 	to := w.path + "." + strconv.Itoa(n)
-	from := w.path
-	if n > 1 {
-		from += "." + strconv.Itoa(n-1)
+	if n == 1 {
+		return replace(w.path, to, to+".gz")
 	}
-	for _, form := range []string{"", ".gz"} {
-		if err := os.Remove(to + form); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return err
-		}
-		if n == 1 && form == ".gz" {
-			continue
-		}
-		if err := os.Rename(from+form, to+form); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return err
-		}
+	from := w.path + "." + strconv.Itoa(n-1)
+	return errors.Join(replace(from, to, to+".gz"), replace(from+".gz", to+".gz", to))
+}
+
+// replace renames from to to, if it is there, and then removes the other form of what it replaced.
+func replace(from, to, other string) error {
+	if err := os.Rename(from, to); err != nil {
+		return ignoreMissing(err)
 	}
-	return nil
+	return ignoreMissing(os.Remove(other))
+}
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // squeezeEnd waits for the compression in the background.
@@ -234,7 +238,7 @@ func squeeze(path string) (err error) {
 // Remove deletes a log file with everything that rotation made of it. What is not there is no error.
 func Remove(path string) error {
 	gap := 0
-	errs := []error{remove(path)}
+	errs := []error{ignoreMissing(os.Remove(path))}
 	for n := 1; gap < 2; n++ {
 		name := path + "." + strconv.Itoa(n)
 		found := false
@@ -251,11 +255,4 @@ func Remove(path string) error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-func remove(path string) error {
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	return nil
 }
