@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/berth-engine/berth/core"
+	"github.com/berth-engine/berth/engine/define"
+	"github.com/berth-engine/berth/engine/object"
 )
 
 // Containers is the noun container: its verbs are methods, one file each.
@@ -14,7 +16,7 @@ type Containers struct {
 	ports   Ports
 	options Options
 	events  *events
-	volumes *VolumeTable
+	volumes *object.Volumes
 	execs   *Execs
 	log     *slog.Logger
 }
@@ -53,7 +55,7 @@ func (cs *Containers) Rename(ctx context.Context, ref, name string) error {
 	if old == name {
 		return core.Invalid("Renaming a container with the same name as its current name")
 	}
-	if err := checkName(name); err != nil {
+	if err := define.Name(name); err != nil {
 		return err
 	}
 	if err := cs.table.rename(b, name); err != nil {
@@ -78,19 +80,8 @@ func (cs *Containers) Rename(ctx context.Context, ref, name string) error {
 	return nil
 }
 
-// usingVolume lists the containers that mount a volume, running or not.
-func (cs *Containers) usingVolume(name string) []core.ContainerID {
-	var users []core.ContainerID
-	for _, c := range cs.table.views() {
-		for _, m := range c.Mounts {
-			if m.Type == core.MountVolume && m.Name == name {
-				users = append(users, c.ID)
-				break
-			}
-		}
-	}
-	return users
-}
+// Views lists the containers, newest first.
+func (cs *Containers) Views() []*core.Container { return cs.table.views() }
 
 // save writes the record of a container that already lives; a failure is told to the log, because what happened has
 // happened and the shims know it too.

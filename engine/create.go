@@ -2,16 +2,15 @@ package engine
 
 import (
 	"context"
-	"maps"
 	"os"
 	"path/filepath"
-	"regexp"
 	"runtime"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/berth-engine/berth/core"
+	"github.com/berth-engine/berth/engine/define"
 	"github.com/berth-engine/berth/lib/id"
 )
 
@@ -32,8 +31,8 @@ func (cs *Containers) Create(ctx context.Context, request core.CreateRequest) (c
 		Endpoints: request.Endpoints,
 		State:     core.State{Status: core.StatusCreated},
 	}
-	c.Config = mergeConfig(c.Config, image.Config)
-	if c.Path, c.Args, err = commandOf(&c.Config); err != nil {
+	c.Config = define.Config(c.Config, image.Config)
+	if c.Path, c.Args, err = define.Command(&c.Config); err != nil {
 		return "", nil, err
 	}
 	warnings, err := cs.complete(c)
@@ -93,7 +92,7 @@ func (cs *Containers) createSteps(b *box, image core.Image) []step {
 // reserve gives the container its name: the one asked for, or a free one made of two words.
 func (cs *Containers) reserve(b *box, name string) error {
 	if name != "" {
-		if err := checkName(name); err != nil {
+		if err := define.Name(name); err != nil {
 			return err
 		}
 		b.c.Name = name
@@ -107,114 +106,6 @@ func (cs *Containers) reserve(b *box, name string) error {
 	}
 	b.c.Name = b.c.ID.Short()
 	return cs.table.add(b)
-}
-
-var validName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]+$`)
-
-func checkName(name string) error {
-	if !validName.MatchString(name) {
-		return core.Invalid("Invalid container name (%s), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed", name)
-	}
-	return nil
-}
-
-// mergeConfig puts the user's words on top of the image's.
-func mergeConfig(user, image core.Config) core.Config {
-	if user.User == "" {
-		user.User = image.User
-	}
-	for _, port := range image.ExposedPorts {
-		if !slices.Contains(user.ExposedPorts, port) {
-			user.ExposedPorts = append(slices.Clip(user.ExposedPorts), port)
-		}
-	}
-	user.Env = mergeEnv(user.Env, image.Env)
-	user.Labels = mergeMaps(user.Labels, image.Labels)
-	user.Volumes = mergeMaps(user.Volumes, image.Volumes)
-	if len(user.Entrypoint) == 0 {
-		if len(user.Cmd) == 0 {
-			user.Cmd, user.ArgsEscaped = image.Cmd, image.ArgsEscaped
-		}
-		if user.Entrypoint == nil {
-			user.Entrypoint = image.Entrypoint
-		}
-	}
-	if len(user.Entrypoint) == 1 && user.Entrypoint[0] == "" {
-		user.Entrypoint = nil // `--entrypoint ""` takes the image's away
-	}
-	if user.WorkingDir == "" {
-		user.WorkingDir = image.WorkingDir
-	}
-	user.Healthcheck = mergeHealthcheck(user.Healthcheck, image.Healthcheck)
-	if user.StopSignal == "" {
-		user.StopSignal = image.StopSignal
-	}
-	if user.StopTimeout == nil {
-		user.StopTimeout = image.StopTimeout
-	}
-	if user.Shell == nil {
-		user.Shell = image.Shell
-	}
-	return user
-}
-
-// mergeEnv keeps what the user set and adds what only the image has.
-func mergeEnv(user, image []string) []string {
-	set := make(map[string]bool, len(user))
-	for _, entry := range user {
-		key, _, _ := strings.Cut(entry, "=")
-		set[key] = true
-	}
-	merged := slices.Clip(user)
-	for _, entry := range image {
-		if key, _, _ := strings.Cut(entry, "="); !set[key] {
-			merged = append(merged, entry)
-		}
-	}
-	return merged
-}
-
-func mergeMaps[V any](user, image map[string]V) map[string]V {
-	if len(image) == 0 {
-		return user
-	}
-	merged := maps.Clone(image)
-	maps.Copy(merged, user)
-	return merged
-}
-
-func mergeHealthcheck(user, image *core.Healthcheck) *core.Healthcheck {
-	if user == nil || image == nil {
-		if user == nil {
-			return image
-		}
-		return user
-	}
-	merged := *user
-	if len(merged.Test) == 0 {
-		merged.Test = image.Test
-	}
-	for _, pair := range []struct{ to, from *time.Duration }{
-		{&merged.Interval, &image.Interval}, {&merged.Timeout, &image.Timeout},
-		{&merged.StartPeriod, &image.StartPeriod}, {&merged.StartInterval, &image.StartInterval},
-	} {
-		if *pair.to == 0 {
-			*pair.to = *pair.from
-		}
-	}
-	if merged.Retries == 0 {
-		merged.Retries = image.Retries
-	}
-	return &merged
-}
-
-// commandOf splits entrypoint and command into the executable and its arguments.
-func commandOf(config *core.Config) (string, []string, error) {
-	words := append(slices.Clone(config.Entrypoint), config.Cmd...)
-	if len(words) == 0 || words[0] == "" && len(words) == 1 {
-		return "", nil, core.Invalid("no command specified")
-	}
-	return words[0], words[1:], nil
 }
 
 // complete fills in what the user left open and checks what he said.
@@ -233,7 +124,7 @@ func (cs *Containers) complete(c *core.Container) (warnings []string, err error)
 		}
 	}
 	if host.LogConfig.Type == "" {
-		host.LogConfig = core.LogConfig{Type: cs.options.DefaultLog.Type, Config: mergeMaps(host.LogConfig.Config, cs.options.DefaultLog.Config)}
+		host.LogConfig = core.LogConfig{Type: cs.options.DefaultLog.Type, Config: define.MergeMaps(host.LogConfig.Config, cs.options.DefaultLog.Config)}
 	}
 	if !slices.Contains(cs.options.LogDrivers, host.LogConfig.Type) {
 		return nil, core.Invalid("logger: no log driver named '%s' is registered", host.LogConfig.Type)
@@ -268,8 +159,8 @@ func (cs *Containers) complete(c *core.Container) (warnings []string, err error)
 	if wd := c.Config.WorkingDir; wd != "" && !filepath.IsAbs(wd) {
 		return nil, core.Invalid("the working directory '%s' is invalid, it needs to be an absolute path", wd)
 	}
-	if err := checkEndpoints(c); err != nil {
+	if err := define.Endpoints(c); err != nil {
 		return nil, err
 	}
-	return checkHost(c, runtime.NumCPU())
+	return define.Host(c, runtime.NumCPU())
 }

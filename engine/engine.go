@@ -1,7 +1,7 @@
 // Package engine is the brain of Berth: what happens to containers, networks, volumes and images, in which order,
 // and what is undone when a step fails. It knows the organs by the interfaces of ports.go only.
 //
-// One type per noun of the API: Containers, Execs, Images, Networks, Volumes, System. Each verb of a container has
+// One type per noun of the API: Containers, Execs and System here, Images, Networks and Volumes in engine/object. Each verb of a container has
 // a file of its own. Two things run without being asked: what follows the end of a process (exit.go, restart.go) and
 // health checks (health.go).
 package engine
@@ -11,22 +11,25 @@ import (
 	"time"
 
 	"github.com/berth-engine/berth/core"
+	"github.com/berth-engine/berth/engine/object"
 )
 
 // Ports are the organs that the engine stands on.
 type Ports struct {
-	Images    Images
-	Layers    Layers
-	Runtime   Runtime
-	Console   Console
-	Meter     Meter
-	Networks  Networks
-	Sandboxes Sandboxes
-	Volumes   Volumes
-	Logs      Logs
-	Records   Records
-	Journal   Journal
-	Cache     BuildCache
+	Images      Images
+	ImageStore  object.ImagePort
+	Layers      Layers
+	Runtime     Runtime
+	Console     Console
+	Meter       Meter
+	Networks    object.NetworkPort
+	Sandboxes   Sandboxes
+	Volumes     Volumes
+	VolumeStore object.VolumePort
+	Logs        Logs
+	Records     Records
+	Journal     Journal
+	Cache       BuildCache
 }
 
 // Options are the engine's settings.
@@ -55,10 +58,11 @@ type Facts struct {
 type Engine struct {
 	Containers *Containers
 	Execs      *Execs
-	Images     *ImageStore
-	Networks   *NetworkTable
-	Volumes    *VolumeTable
+	Images     *object.Images
+	Networks   *object.Networks
+	Volumes    *object.Volumes
 	System     *System
+	events     *events
 }
 
 // New wires the nouns. Restore must be called before anything else.
@@ -70,26 +74,20 @@ func New(ports Ports, options Options) *Engine {
 		options.Logger = slog.Default()
 	}
 	events := newEvents(ports.Journal)
-	volumes := &VolumeTable{port: ports.Volumes, events: events}
-	containers := &Containers{
-		table:   newTable(),
-		ports:   ports,
-		options: options,
-		events:  events,
-		volumes: volumes,
-		log:     options.Logger,
-	}
-	volumes.inUse = containers.usingVolume
-	execs := newExecs(containers)
-	containers.execs = execs
-	networks := &NetworkTable{port: ports.Networks, sandboxes: ports.Sandboxes, containers: containers, events: events}
-	images := &ImageStore{port: ports.Images, containers: containers}
+	containers := &Containers{table: newTable(), ports: ports, options: options, events: events, log: options.Logger}
+	containers.execs = newExecs(containers)
+	containers.volumes = object.NewVolumes(ports.VolumeStore, containers, events)
+	images := object.NewImages(ports.ImageStore, containers, options.Logger)
 	return &Engine{
 		Containers: containers,
-		Execs:      execs,
+		Execs:      containers.execs,
 		Images:     images,
-		Networks:   networks,
-		Volumes:    volumes,
-		System:     &System{containers: containers, images: images, volumes: volumes, cache: ports.Cache, events: events, facts: options.Facts},
+		Networks:   object.NewNetworks(ports.Networks, containers, events, options.Logger),
+		Volumes:    containers.volumes,
+		System:     &System{containers: containers, images: images, volumes: containers.volumes, cache: ports.Cache, events: events, facts: options.Facts},
+		events:     events,
 	}
 }
+
+// Publish hands on an event of something that the engine does not do itself: a pull, a build.
+func (e *Engine) Publish(event core.Event) { e.events.Publish(event) }

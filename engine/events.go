@@ -3,11 +3,11 @@ package engine
 import (
 	"context"
 	"maps"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/berth-engine/berth/core"
+	"github.com/berth-engine/berth/engine/filter"
 	"github.com/berth-engine/berth/lib/bus"
 )
 
@@ -70,7 +70,7 @@ func (s *System) Events(ctx context.Context, since, until time.Time, filters cor
 			if !until.IsZero() && event.Time.After(until) {
 				return
 			}
-			if !eventMatches(event, filters) {
+			if !filter.Event(event, filters) {
 				continue
 			}
 			select {
@@ -92,7 +92,7 @@ func (s *System) Events(ctx context.Context, since, until time.Time, filters cor
 					return
 				}
 				// What was published between Subscribe and Since is in both.
-				if !event.Time.After(last) || !eventMatches(event, filters) {
+				if !event.Time.After(last) || !filter.Event(event, filters) {
 					continue
 				}
 				select {
@@ -108,58 +108,4 @@ func (s *System) Events(ctx context.Context, since, until time.Time, filters cor
 		}
 	}()
 	return out, nil
-}
-
-// eventMatches applies the filters of `docker events`.
-func eventMatches(event core.Event, filters core.Filters) bool {
-	for key, values := range filters {
-		if !eventHolds(event, key, values) {
-			return false
-		}
-	}
-	return true
-}
-
-func eventHolds(event core.Event, key string, values []string) bool {
-	for _, value := range values {
-		switch key {
-		case "event":
-			// "health_status" selects all of its kinds, "exec_start" all commands.
-			action, _, _ := strings.Cut(event.Action, ":")
-			if value == event.Action || value == action {
-				return true
-			}
-		case "type":
-			if value == event.Type {
-				return true
-			}
-		case "scope":
-			if value == "local" {
-				return true
-			}
-		case "label":
-			if labelHolds(event.Attributes, value) {
-				return true
-			}
-		case "image":
-			if event.Type == "image" && (value == event.ID || value == event.Attributes["name"]) || event.Attributes["image"] == value {
-				return true
-			}
-		case "container", "network", "volume", "daemon", "plugin", "builder":
-			if event.Type == key && (strings.HasPrefix(event.ID, value) || event.Attributes["name"] == strings.TrimPrefix(value, "/")) {
-				return true
-			}
-			if key == "container" && event.Attributes["container"] == value {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// labelHolds reports whether labels have a "key" or "key=value".
-func labelHolds(labels map[string]string, condition string) bool {
-	key, want, hasValue := strings.Cut(condition, "=")
-	got, ok := labels[key]
-	return ok && (!hasValue || got == want)
 }

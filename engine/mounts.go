@@ -5,10 +5,10 @@ import (
 	"context"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/berth-engine/berth/core"
+	"github.com/berth-engine/berth/engine/define"
 	"github.com/berth-engine/berth/lib/id"
 )
 
@@ -35,7 +35,7 @@ func (cs *Containers) resolveMounts(ctx context.Context, b *box) error {
 		return nil
 	}
 	for _, spec := range c.Host.Binds {
-		m, err := ParseBind(spec)
+		m, err := define.Bind(spec)
 		if err != nil {
 			return err
 		}
@@ -44,7 +44,7 @@ func (cs *Containers) resolveMounts(ctx context.Context, b *box) error {
 		}
 	}
 	for _, spec := range c.Host.MountSpecs {
-		m, err := mountOf(spec)
+		m, err := define.Mount(spec)
 		if err != nil {
 			return err
 		}
@@ -89,7 +89,7 @@ func (cs *Containers) resolveMounts(ctx context.Context, b *box) error {
 func (cs *Containers) makeMount(ctx context.Context, c *core.Container, m *core.Mount) error {
 	switch m.Type {
 	case core.MountBind:
-		return cs.ports.Volumes.Source(ctx, m.Source, m.Mode != mountSyntax)
+		return cs.ports.Volumes.Source(ctx, m.Source, m.Mode != define.MountSyntax)
 	case core.MountVolume:
 		return cs.makeVolume(ctx, c, m)
 	case core.MountImage:
@@ -97,9 +97,6 @@ func (cs *Containers) makeMount(ctx context.Context, c *core.Container, m *core.
 	}
 	return nil
 }
-
-// mountSyntax in Mode marks a bind that came from `--mount`: its source must be there already.
-const mountSyntax = "mount"
 
 func (cs *Containers) makeVolume(ctx context.Context, c *core.Container, m *core.Mount) error {
 	want := core.Volume{Name: m.Name, Driver: cmp.Or(m.Driver, c.Host.VolumeDriver, "local")}
@@ -111,7 +108,7 @@ func (cs *Containers) makeVolume(ctx context.Context, c *core.Container, m *core
 			want.Labels, want.Options = spec.Volume.Labels, spec.Volume.DriverOptions
 		}
 	}
-	volume, err := cs.volumes.ensure(ctx, want)
+	volume, err := cs.volumes.Ensure(ctx, want)
 	if err != nil {
 		return err
 	}
@@ -153,150 +150,23 @@ func (cs *Containers) volumesFrom(c *core.Container) ([]core.Mount, error) {
 	return mounts, nil
 }
 
-// ParseBind reads `-v`: destination, source:destination or source:destination:options.
-func ParseBind(spec string) (core.Mount, error) {
-	parts := strings.Split(spec, ":")
-	invalid := func() (core.Mount, error) {
-		return core.Mount{}, core.Invalid("invalid volume specification: '%s'", spec)
-	}
-	m := core.Mount{RW: true}
-	switch len(parts) {
-	case 1:
-		m.Destination = parts[0]
-	case 2, 3:
-		m.Source, m.Destination = parts[0], parts[1]
-		if m.Source == "" {
-			return invalid()
-		}
-	default:
-		return invalid()
-	}
-	if !filepath.IsAbs(m.Destination) {
-		return core.Mount{}, core.Invalid("invalid volume specification: '%s': invalid mount config for type \"volume\": invalid mount path: '%s' mount path must be absolute", spec, m.Destination)
-	}
-	m.Destination = filepath.Clean(m.Destination)
-	if m.Destination == "/" {
-		return core.Mount{}, core.Invalid("invalid volume specification: '%s': invalid mount config for type \"%s\": invalid specification: destination can't be '/'", spec, bindType(m.Source))
-	}
-	m.Type = bindType(m.Source)
-	if len(parts) == 3 {
-		m.Mode = parts[2]
-		if err := applyMode(&m, spec); err != nil {
-			return core.Mount{}, err
+// checkReferences looks up the other things that the definition names.
+func (cs *Containers) checkReferences(ctx context.Context, c *core.Container) error {
+	for _, mode := range []*string{&c.Host.PidMode, &c.Host.IpcMode, &c.Host.NetworkMode} {
+		if ref, ok := strings.CutPrefix(*mode, "container:"); ok {
+			other, err := cs.table.find(ref)
+			if err != nil {
+				return err
+			}
+			*mode = "container:" + string(other.c.ID)
 		}
 	}
-	if m.Type == core.MountVolume {
-		m.Name, m.Source = m.Source, ""
-	} else {
-		m.Source = filepath.Clean(m.Source)
-		m.Propagation = cmp.Or(m.Propagation, "rprivate")
-	}
-	return m, nil
-}
-
-func bindType(source string) core.MountType {
-	if filepath.IsAbs(source) {
-		return core.MountBind
-	}
-	return core.MountVolume
-}
-
-// applyMode reads the third part of `-v`.
-func applyMode(m *core.Mount, spec string) error {
-	for _, option := range strings.Split(m.Mode, ",") {
-		switch option {
-		case "rw", "z", "Z", "cached", "delegated", "consistent":
-		case "ro":
-			m.RW = false
-		case "nocopy":
-			if m.Type != core.MountVolume {
-				return core.Invalid("invalid volume specification: '%s': invalid mode: %s", spec, m.Mode)
-			}
-			m.NoCopy = true
-		case "rprivate", "private", "rshared", "shared", "rslave", "slave":
-			if m.Type != core.MountBind {
-				return core.Invalid("invalid volume specification: '%s': invalid mode: %s", spec, m.Mode)
-			}
-			m.Propagation = option
-		default:
-			return core.Invalid("invalid mode: %s", m.Mode)
+	for destination := range c.Host.Tmpfs {
+		if !filepath.IsAbs(destination) {
+			return core.Invalid("invalid mount path: '%s' mount path must be absolute", destination)
 		}
 	}
 	return nil
-}
-
-// mountOf checks `--mount`.
-func mountOf(spec core.MountSpec) (core.Mount, error) {
-	bad := func(format string, args ...any) (core.Mount, error) {
-		return core.Mount{}, core.Invalid("invalid mount config for type %q: "+format, append([]any{spec.Type}, args...)...)
-	}
-	if spec.Target == "" {
-		return bad("field Target must not be empty")
-	}
-	if !filepath.IsAbs(spec.Target) {
-		return bad("invalid mount path: '%s' mount path must be absolute", spec.Target)
-	}
-	m := core.Mount{Type: spec.Type, Destination: filepath.Clean(spec.Target), RW: !spec.ReadOnly}
-	if m.Destination == "/" {
-		return bad("invalid specification: destination can't be '/'")
-	}
-	switch spec.Type {
-	case core.MountBind:
-		if spec.Source == "" {
-			return bad("field Source must not be empty")
-		}
-		if !filepath.IsAbs(spec.Source) {
-			return bad("invalid mount path: '%s' mount path must be absolute", spec.Source)
-		}
-		if spec.Volume != nil || spec.Tmpfs != nil {
-			return bad("field VolumeOptions must not be specified")
-		}
-		m.Source, m.Mode, m.Propagation = filepath.Clean(spec.Source), mountSyntax, "rprivate"
-		if o := spec.Bind; o != nil {
-			m.Propagation = cmp.Or(o.Propagation, "rprivate")
-			m.NonRecursive, m.ReadOnlyNonRecursive, m.ReadOnlyForceRecursive = o.NonRecursive, o.ReadOnlyNonRecursive, o.ReadOnlyForceRecursive
-			if o.CreateMountpoint {
-				m.Mode = ""
-			}
-		}
-	case core.MountVolume:
-		if spec.Bind != nil || spec.Tmpfs != nil {
-			return bad("field BindOptions must not be specified")
-		}
-		m.Name = spec.Source
-		if o := spec.Volume; o != nil {
-			m.NoCopy, m.Subpath, m.Driver = o.NoCopy, o.Subpath, o.Driver
-		}
-	case core.MountTmpfs:
-		if spec.Source != "" {
-			return bad("field Source must not be specified")
-		}
-		m.Options = tmpfsOptions(spec)
-	case core.MountImage:
-		m.Name = spec.Source
-	default:
-		return core.Mount{}, core.Invalid("invalid mount config for type %q: mount type unknown", spec.Type)
-	}
-	return m, nil
-}
-
-func tmpfsOptions(spec core.MountSpec) []string {
-	var options []string
-	if spec.ReadOnly {
-		options = append(options, "ro")
-	}
-	if o := spec.Tmpfs; o != nil {
-		if o.Mode != 0 {
-			options = append(options, "mode="+strconv.FormatUint(uint64(o.Mode), 8))
-		}
-		if o.SizeBytes != 0 {
-			options = append(options, "size="+strconv.FormatInt(o.SizeBytes, 10))
-		}
-		for _, pair := range o.Options {
-			options = append(options, strings.Join(pair, "="))
-		}
-	}
-	return options
 }
 
 // removeAnonymous deletes the volumes that were made for this container alone and that nobody else uses.
@@ -306,10 +176,7 @@ func (cs *Containers) removeAnonymous(ctx context.Context, c *core.Container) er
 		if m.Type != core.MountVolume || !m.Anonymous {
 			continue
 		}
-		if users := cs.usingVolume(m.Name); len(users) > 1 || len(users) == 1 && users[0] != c.ID {
-			continue
-		}
-		if err := cs.volumes.drop(ctx, m.Name); err != nil && first == nil {
+		if err := cs.volumes.Drop(ctx, m.Name, c.ID); err != nil && first == nil {
 			first = err
 		}
 	}

@@ -8,22 +8,6 @@ import (
 	"github.com/berth-engine/berth/core"
 )
 
-// Images is what the engine needs of the image organ: looking up what a container stands on.
-type Images interface {
-	// Lookup finds a local image by reference, digest, ID or unambiguous prefix of an ID (core.NoSuchImage when
-	// it is not there). A zero platform means the best one for this host.
-	Lookup(ctx context.Context, ref string, platform core.Platform) (core.Image, error)
-	// Delete takes a reference away or, for an ID, all of them, and with the last one the image. The engine has
-	// already checked that no container stands in the way; with prune, parents without a name go too.
-	Delete(ctx context.Context, ref string, force, prune bool) ([]core.ImageDelete, error)
-	// List gives the images that the options select; Containers of the answer is filled in by the engine.
-	List(ctx context.Context, options core.ImageListOptions) ([]core.ImageUsage, error)
-	History(ctx context.Context, ref string, platform core.Platform) ([]core.ImageHistory, error)
-	Tag(ctx context.Context, source, target string) error
-	// Size is the bytes of all content and layers on the disk, each counted once.
-	Size(ctx context.Context) (int64, error)
-}
-
 // Layers is what the engine needs of the image organ: the writable layer of each container.
 type Layers interface {
 	// Create makes an empty writable layer on the image and keeps the image's content alive while it exists.
@@ -78,19 +62,6 @@ type Meter interface {
 	PIDs(ctx context.Context, id core.ContainerID) ([]int, error)
 }
 
-// Networks is what the engine needs of the network organ: objects.
-type Networks interface {
-	// Create checks, completes (subnet, gateway, options) and makes a network.
-	Create(ctx context.Context, network core.Network) (core.Network, error)
-	// Remove unmakes a network. The engine has checked that nothing is attached.
-	Remove(ctx context.Context, id core.NetworkID) error
-	// Lookup finds a network by name, ID or unambiguous prefix of an ID.
-	Lookup(ctx context.Context, ref string) (core.Network, error)
-	List(ctx context.Context) ([]core.Network, error)
-	// Attachments lists who is in a network right now.
-	Attachments(ctx context.Context, id core.NetworkID) ([]core.Attachment, error)
-}
-
 // Sandboxes is what the engine needs of the network organ: containers in networks.
 type Sandboxes interface {
 	// Open makes the namespace, joins the networks, publishes the ports. An error leaves nothing behind.
@@ -107,14 +78,15 @@ type Sandboxes interface {
 	Restore(ctx context.Context, sandboxes []core.Sandbox) error
 }
 
-// Volumes is what the engine needs of the volume organ.
+// Images is what containers need of the image organ.
+type Images interface {
+	// Lookup finds a local image by reference, digest, ID or unambiguous prefix of an ID (core.NoSuchImage when
+	// it is not there). A zero platform means the best one for this host.
+	Lookup(ctx context.Context, ref string, platform core.Platform) (core.Image, error)
+}
+
+// Volumes is what containers need of the volume organ.
 type Volumes interface {
-	// Create makes a volume, or gives the one that is there when driver and options agree.
-	Create(ctx context.Context, volume core.Volume) (core.Volume, error)
-	Lookup(ctx context.Context, name string) (core.Volume, error)
-	List(ctx context.Context) ([]core.Volume, error)
-	// Remove deletes a volume and its data. The engine has checked that no container uses it.
-	Remove(ctx context.Context, name string) error
 	// Mount readies a volume for a container and gives its path on the host; Unmount lets go.
 	Mount(ctx context.Context, name string, by core.ContainerID) (path string, err error)
 	Unmount(ctx context.Context, name string, by core.ContainerID) error
@@ -123,8 +95,6 @@ type Volumes interface {
 	Fill(ctx context.Context, name string, root []core.FSMount, destination string) error
 	// Source checks that the source of a bind is there; with make a missing one becomes a folder.
 	Source(ctx context.Context, path string, make bool) error
-	// Size is the disk use in bytes.
-	Size(ctx context.Context, name string) (int64, error)
 }
 
 // Logs is what the engine needs of the logs organ. The shims write; it reads.

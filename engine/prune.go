@@ -4,14 +4,15 @@ import (
 	"context"
 
 	"github.com/berth-engine/berth/core"
+	"github.com/berth-engine/berth/engine/filter"
 )
 
 // Prune removes every container that does not run and that the filters select.
 func (cs *Containers) Prune(ctx context.Context, filters core.Filters) (core.Pruned, error) {
-	if err := checkFilterKeys(filters, []string{"label", "label!", "until"}); err != nil {
+	if err := filter.Keys(filters, []string{"label", "label!", "until"}); err != nil {
 		return core.Pruned{}, err
 	}
-	match, err := pruneFilter(filters)
+	match, err := filter.Prune(filters)
 	if err != nil {
 		return core.Pruned{}, err
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/berth-engine/berth/core"
+	"github.com/berth-engine/berth/engine/define"
 )
 
 // Start runs a container that does not run. One that runs is core.NotModified.
@@ -149,38 +150,17 @@ func (r *starting) volumes(ctx context.Context) error {
 				return core.NotImplemented("Berth does not mount a part of a volume yet (volume-subpath=%s)", m.Subpath)
 			}
 		case core.MountBind:
-			if err := r.cs.ports.Volumes.Source(ctx, m.Source, m.Mode != mountSyntax); err != nil {
+			if err := r.cs.ports.Volumes.Source(ctx, m.Source, m.Mode != define.MountSyntax); err != nil {
 				return err
 			}
 		case core.MountTmpfs:
 			r.launch.Mounts = append(r.launch.Mounts, core.FSMount{Type: "tmpfs", Source: "tmpfs", Target: m.Destination, Options: m.Options})
 			continue
 		}
-		fs.Options = bindOptions(m)
+		fs.Options = define.BindOptions(m)
 		r.launch.Mounts = append(r.launch.Mounts, fs)
 	}
 	return nil
-}
-
-func bindOptions(m core.Mount) []string {
-	options := []string{"rbind"}
-	if m.NonRecursive {
-		options[0] = "bind"
-	}
-	switch {
-	case m.RW:
-		options = append(options, "rw")
-	case m.NonRecursive || m.ReadOnlyNonRecursive:
-		options = append(options, "ro")
-	default:
-		options = append(options, "ro", "rro")
-	}
-	if m.Propagation != "" {
-		options = append(options, m.Propagation)
-	} else {
-		options = append(options, "rprivate")
-	}
-	return options
 }
 
 // network opens the sandbox, or borrows the namespace of the container that is named.
@@ -266,7 +246,7 @@ func (r *starting) process(ctx context.Context) error {
 	if r.launch.JoinIPC, err = r.joinPID(c.Host.IpcMode); err != nil {
 		return err
 	}
-	r.launch.Env = environment(c)
+	r.launch.Env = define.Environment(c)
 	r.launch.LogPath = c.LogPath
 	started, err := r.cs.ports.Runtime.Start(ctx, r.launch)
 	if err != nil {
@@ -319,27 +299,6 @@ func (r *starting) joinPID(mode string) (int, error) {
 
 func (r *starting) record(ctx context.Context) error {
 	return r.cs.ports.Records.Save(ctx, r.b.view(), false)
-}
-
-// environment is what the process gets: defaults first, the user's and the image's words over them.
-func environment(c *core.Container) []string {
-	env := []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOSTNAME=" + c.Config.Hostname}
-	if c.Config.Tty {
-		env = append(env, "TERM=xterm")
-	}
-	for _, entry := range c.Config.Env {
-		key, _, hasValue := strings.Cut(entry, "=")
-		i := slices.IndexFunc(env, func(e string) bool { return strings.HasPrefix(e, key+"=") })
-		switch {
-		case i >= 0 && hasValue:
-			env[i] = entry
-		case i >= 0:
-			env = slices.Delete(env, i, i+1) // "KEY" alone takes the variable away
-		case hasValue:
-			env = append(env, entry)
-		}
-	}
-	return env
 }
 
 // unmountVolumes lets go of the container's volumes.

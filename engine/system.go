@@ -7,13 +7,14 @@ import (
 	"slices"
 
 	"github.com/berth-engine/berth/core"
+	"github.com/berth-engine/berth/engine/object"
 )
 
 // System is the whole: what there is, how much room it takes, what happens.
 type System struct {
 	containers *Containers
-	images     *ImageStore
-	volumes    *VolumeTable
+	images     *object.Images
+	volumes    *object.Volumes
 	cache      BuildCache
 	events     *events
 	facts      Facts
@@ -54,7 +55,7 @@ func (s *System) DiskUsage(ctx context.Context, types []string) (core.DiskUsage,
 		if usage.Images, err = s.images.List(ctx, core.ImageListOptions{SharedSize: true}); err != nil {
 			return usage, err
 		}
-		if usage.LayersSize, err = s.images.port.Size(ctx); err != nil {
+		if usage.LayersSize, err = s.images.Size(ctx); err != nil {
 			return usage, err
 		}
 	}
@@ -64,16 +65,8 @@ func (s *System) DiskUsage(ctx context.Context, types []string) (core.DiskUsage,
 		}
 	}
 	if wanted("volume") {
-		volumes, err := s.volumes.port.List(ctx)
-		if err != nil {
+		if usage.Volumes, err = s.volumes.Usage(ctx); err != nil {
 			return usage, err
-		}
-		for _, v := range volumes {
-			size, err := s.volumes.port.Size(ctx, v.Name)
-			if err != nil {
-				size = -1
-			}
-			usage.Volumes = append(usage.Volumes, core.VolumeUsage{Volume: v, RefCount: int64(len(s.volumes.inUse(v.Name))), Size: size})
 		}
 	}
 	if wanted("build-cache") {

@@ -5,6 +5,7 @@ import (
 	"runtime"
 
 	"github.com/berth-engine/berth/core"
+	"github.com/berth-engine/berth/engine/define"
 )
 
 // Update changes limits (fields that are zero stay as they are) and the restart policy (nil: stays).
@@ -22,18 +23,18 @@ func (cs *Containers) Update(ctx context.Context, ref string, resources core.Res
 		return nil, core.Conflict("container is marked for removal and cannot be \"update\"")
 	}
 	if policy != nil {
-		if err := checkPolicy(*policy); err != nil {
+		if err := define.Policy(*policy); err != nil {
 			return nil, err
 		}
 		if c.Host.AutoRemove && policy.Name != "" && policy.Name != "no" {
 			return nil, core.Invalid("Restart policy cannot be updated because AutoRemove is enabled for the container")
 		}
 	}
-	next := overlay(c.Host.Resources, resources)
-	if err := checkMemory(next); err != nil {
+	next := define.Limits(c.Host.Resources, resources)
+	if err := define.Memory(next); err != nil {
 		return nil, err
 	}
-	if err := checkCPU(next, runtime.NumCPU()); err != nil {
+	if err := define.CPU(next, runtime.NumCPU()); err != nil {
 		return nil, err
 	}
 	if c.State.Running() {
@@ -50,32 +51,4 @@ func (cs *Containers) Update(ctx context.Context, ref string, resources core.Res
 	cs.save(ctx, c, true)
 	cs.events.container(c, "update", nil)
 	return nil, nil
-}
-
-// overlay is the old limits with those of the new ones that are set.
-func overlay(old, set core.Resources) core.Resources {
-	next := old
-	for _, pair := range []struct{ to, from *int64 }{
-		{&next.CPUShares, &set.CPUShares}, {&next.NanoCPUs, &set.NanoCPUs}, {&next.CPUPeriod, &set.CPUPeriod},
-		{&next.CPUQuota, &set.CPUQuota}, {&next.CPURealtimePeriod, &set.CPURealtimePeriod},
-		{&next.CPURealtimeRuntime, &set.CPURealtimeRuntime}, {&next.Memory, &set.Memory},
-		{&next.MemoryReservation, &set.MemoryReservation}, {&next.MemorySwap, &set.MemorySwap},
-	} {
-		if *pair.from != 0 {
-			*pair.to = *pair.from
-		}
-	}
-	if set.CpusetCpus != "" {
-		next.CpusetCpus = set.CpusetCpus
-	}
-	if set.CpusetMems != "" {
-		next.CpusetMems = set.CpusetMems
-	}
-	if set.PidsLimit != nil {
-		next.PidsLimit = set.PidsLimit
-	}
-	if set.BlkioWeight != 0 {
-		next.BlkioWeight = set.BlkioWeight
-	}
-	return next
 }

@@ -1,22 +1,30 @@
-package engine
+package define
 
 import (
-	"context"
 	"fmt"
-	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/berth-engine/berth/core"
 )
 
-// checkHost refuses what can't be, in Docker's sentences, and lists what will be ignored.
-func checkHost(c *core.Container, cpus int) (warnings []string, err error) {
+var validName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]+$`)
+
+func Name(name string) error {
+	if !validName.MatchString(name) {
+		return core.Invalid("Invalid container name (%s), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed", name)
+	}
+	return nil
+}
+
+// Host refuses what can't be, in Docker's sentences, and lists what will be ignored.
+func Host(c *core.Container, cpus int) (warnings []string, err error) {
 	host := &c.Host
 	for _, check := range []func() error{
-		func() error { return checkPolicy(host.RestartPolicy) },
-		func() error { return checkMemory(host.Resources) },
-		func() error { return checkCPU(host.Resources, cpus) },
+		func() error { return Policy(host.RestartPolicy) },
+		func() error { return Memory(host.Resources) },
+		func() error { return CPU(host.Resources, cpus) },
 		func() error { return checkHealth(c.Config.Healthcheck) },
 		func() error { return checkModes(host) },
 		func() error { return checkPorts(host) },
@@ -42,7 +50,7 @@ func checkHost(c *core.Container, cpus int) (warnings []string, err error) {
 		return nil, core.Invalid("could not select device driver %q with capabilities: %v", r.Driver, r.Capabilities)
 	}
 	if len(host.StorageOpt) > 0 {
-		return nil, core.Invalid("--storage-opt is supported only for overlay over xfs with 'pquota' mount option")
+		return nil, core.Invalid("--storage-opt is supported only for Limits over xfs with 'pquota' mount option")
 	}
 	if host.Isolation != "" && host.Isolation != "default" {
 		return nil, core.Invalid("invalid isolation '%s' on linux", host.Isolation)
@@ -56,7 +64,7 @@ func checkHost(c *core.Container, cpus int) (warnings []string, err error) {
 	return warnings, nil
 }
 
-func checkPolicy(policy core.RestartPolicy) error {
+func Policy(policy core.RestartPolicy) error {
 	switch policy.Name {
 	case "", "no", "always", "unless-stopped":
 		if policy.MaximumRetryCount != 0 {
@@ -79,7 +87,7 @@ func checkPolicy(policy core.RestartPolicy) error {
 // minMemory is the least memory that a container needs to come up.
 const minMemory = 6 << 20
 
-func checkMemory(r core.Resources) error {
+func Memory(r core.Resources) error {
 	switch {
 	case r.Memory != 0 && r.Memory < minMemory:
 		return core.Invalid("Minimum memory limit allowed is 6MB")
@@ -101,7 +109,7 @@ func checkMemory(r core.Resources) error {
 	return nil
 }
 
-func checkCPU(r core.Resources, cpus int) error {
+func CPU(r core.Resources, cpus int) error {
 	switch {
 	case r.NanoCPUs > 0 && r.CPUPeriod > 0:
 		return core.Invalid("Conflicting options: Nano CPUs and CPU Period cannot both be set")
@@ -213,8 +221,8 @@ func PortRange(s string) (first, last uint16, err error) {
 	return a.Number, b.Number, nil
 }
 
-// checkEndpoints brings the networks of the request and the network mode together.
-func checkEndpoints(c *core.Container) error {
+// Endpoints brings the networks of the request and the network mode together.
+func Endpoints(c *core.Container) error {
 	mode := c.Host.NetworkMode
 	endpoints := map[string]*core.Endpoint{}
 	for name, e := range c.Endpoints {
@@ -242,24 +250,5 @@ func checkEndpoints(c *core.Container) error {
 		endpoints = map[string]*core.Endpoint{core.NetworkNone: {}}
 	}
 	c.Endpoints = endpoints
-	return nil
-}
-
-// checkReferences looks up the other things that the definition names.
-func (cs *Containers) checkReferences(ctx context.Context, c *core.Container) error {
-	for _, mode := range []*string{&c.Host.PidMode, &c.Host.IpcMode, &c.Host.NetworkMode} {
-		if ref, ok := strings.CutPrefix(*mode, "container:"); ok {
-			other, err := cs.table.find(ref)
-			if err != nil {
-				return err
-			}
-			*mode = "container:" + string(other.c.ID)
-		}
-	}
-	for destination := range c.Host.Tmpfs {
-		if !filepath.IsAbs(destination) {
-			return core.Invalid("invalid mount path: '%s' mount path must be absolute", destination)
-		}
-	}
 	return nil
 }

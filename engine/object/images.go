@@ -1,22 +1,32 @@
-package engine
+package object
 
 import (
 	"context"
+	"log/slog"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/berth-engine/berth/core"
+	"github.com/berth-engine/berth/engine/filter"
 )
 
-// ImageStore is the noun image as far as containers have a say in it; the rest is the image organ's.
-type ImageStore struct {
-	port       Images
-	containers *Containers
+// Images is the noun image as far as containers have a say in it; the rest is the image organ's.
+type Images struct {
+	port       ImagePort
+	containers Containers
+	log        *slog.Logger
 }
 
+// NewImages makes the noun.
+func NewImages(port ImagePort, containers Containers, log *slog.Logger) *Images {
+	return &Images{port: port, containers: containers, log: log}
+}
+
+// Size is the bytes of all content and layers on the disk, each counted once.
+func (s *Images) Size(ctx context.Context) (int64, error) { return s.port.Size(ctx) }
+
 // List gives the images that the options select, with the number of containers that stand on each.
-func (s *ImageStore) List(ctx context.Context, options core.ImageListOptions) ([]core.ImageUsage, error) {
+func (s *Images) List(ctx context.Context, options core.ImageListOptions) ([]core.ImageUsage, error) {
 	images, err := s.port.List(ctx, options)
 	if err != nil {
 		return nil, err
@@ -29,31 +39,31 @@ func (s *ImageStore) List(ctx context.Context, options core.ImageListOptions) ([
 }
 
 // Inspect finds an image.
-func (s *ImageStore) Inspect(ctx context.Context, ref string, platform core.Platform) (core.Image, error) {
+func (s *Images) Inspect(ctx context.Context, ref string, platform core.Platform) (core.Image, error) {
 	return s.port.Lookup(ctx, ref, platform)
 }
 
 // History lists the steps that made an image, newest first.
-func (s *ImageStore) History(ctx context.Context, ref string, platform core.Platform) ([]core.ImageHistory, error) {
+func (s *Images) History(ctx context.Context, ref string, platform core.Platform) ([]core.ImageHistory, error) {
 	return s.port.History(ctx, ref, platform)
 }
 
 // Tag gives an image a further name.
-func (s *ImageStore) Tag(ctx context.Context, source, target string) error {
+func (s *Images) Tag(ctx context.Context, source, target string) error {
 	return s.port.Tag(ctx, source, target)
 }
 
 // users lists the containers that stand on each image.
-func (s *ImageStore) users() map[core.ImageID][]*core.Container {
+func (s *Images) users() map[core.ImageID][]*core.Container {
 	users := map[core.ImageID][]*core.Container{}
-	for _, c := range s.containers.table.views() {
+	for _, c := range s.containers.Views() {
 		users[c.ImageID] = append(users[c.ImageID], c)
 	}
 	return users
 }
 
 // Remove takes a name away, and with the last one the image, unless a container stands on it.
-func (s *ImageStore) Remove(ctx context.Context, ref string, force, prune bool) ([]core.ImageDelete, error) {
+func (s *Images) Remove(ctx context.Context, ref string, force, prune bool) ([]core.ImageDelete, error) {
 	image, err := s.port.Lookup(ctx, ref, core.Platform{})
 	if err != nil {
 		return nil, err
@@ -78,7 +88,7 @@ func isID(ref string, image core.Image) bool {
 }
 
 // checkUsers refuses the removal of an image that a container needs: always while it runs, without force otherwise.
-func (s *ImageStore) checkUsers(image core.Image, ref string, byID, force bool) error {
+func (s *Images) checkUsers(image core.Image, ref string, byID, force bool) error {
 	var stopped *core.Container
 	for _, c := range s.users()[image.ID] {
 		if c.State.Running() {
@@ -102,15 +112,15 @@ func (s *ImageStore) checkUsers(image core.Image, ref string, byID, force bool) 
 }
 
 // Prune removes images that nobody needs: those without a name, or with dangling=false all without a container.
-func (s *ImageStore) Prune(ctx context.Context, filters core.Filters) (core.Pruned, error) {
-	if err := checkFilterKeys(filters, []string{"dangling", "label", "label!", "until"}); err != nil {
+func (s *Images) Prune(ctx context.Context, filters core.Filters) (core.Pruned, error) {
+	if err := filter.Keys(filters, []string{"dangling", "label", "label!", "until"}); err != nil {
 		return core.Pruned{}, err
 	}
-	dangling, err := flag(filters, "dangling", true)
+	dangling, err := filter.Flag(filters, "dangling", true)
 	if err != nil {
 		return core.Pruned{}, err
 	}
-	match, err := pruneFilter(filters)
+	match, err := filter.Prune(filters)
 	if err != nil {
 		return core.Pruned{}, err
 	}
@@ -136,7 +146,7 @@ func (s *ImageStore) Prune(ctx context.Context, filters core.Filters) (core.Prun
 		for _, ref := range refs {
 			deleted, err := s.port.Delete(ctx, ref, false, true)
 			if err != nil {
-				s.containers.log.Warn("prune an image", "image", ref, "error", err)
+				s.log.Warn("prune an image", "image", ref, "error", err)
 				continue
 			}
 			pruned.Images = append(pruned.Images, deleted...)
@@ -148,67 +158,4 @@ func (s *ImageStore) Prune(ctx context.Context, filters core.Filters) (core.Prun
 	}
 	pruned.Reclaimed = uint64(max(0, before-after))
 	return pruned, nil
-}
-
-// flag reads a filter that is true or false.
-func flag(filters core.Filters, key string, otherwise bool) (bool, error) {
-	for _, value := range filters[key] {
-		switch strings.ToLower(value) {
-		case "1", "true":
-			return true, nil
-		case "0", "false":
-			return false, nil
-		}
-		return false, core.Invalid("invalid filter '%s=%s'", key, value)
-	}
-	return otherwise, nil
-}
-
-// pruneFilter makes one condition of the filters that every prune knows: label, label!, until.
-func pruneFilter(filters core.Filters) (func(created time.Time, labels map[string]string) bool, error) {
-	var until time.Time
-	if values := filters["until"]; len(values) > 0 {
-		if len(values) > 1 {
-			return nil, core.Invalid("more than one until filter specified")
-		}
-		var err error
-		if until, err = parseMoment(values[0]); err != nil {
-			return nil, err
-		}
-	}
-	return func(created time.Time, labels map[string]string) bool {
-		if !until.IsZero() && !created.Before(until) {
-			return false
-		}
-		for _, condition := range filters["label"] {
-			if !labelHolds(labels, condition) {
-				return false
-			}
-		}
-		for _, condition := range filters["label!"] {
-			if labelHolds(labels, condition) {
-				return false
-			}
-		}
-		return true
-	}, nil
-}
-
-// parseMoment reads what `--filter until=` takes: a duration back from now, a date, or seconds since 1970.
-func parseMoment(s string) (time.Time, error) {
-	if d, err := time.ParseDuration(s); err == nil {
-		return time.Now().Add(-d), nil
-	}
-	if seconds, fraction, _ := strings.Cut(s, "."); seconds != "" && strings.Trim(seconds+fraction, "0123456789") == "" {
-		d, err := time.ParseDuration(s + "s")
-		if err == nil {
-			return time.Unix(0, d.Nanoseconds()), nil
-		}
-	}
-	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02T15:04", "2006-01-02T15Z07:00", "2006-01-02Z07:00", "2006-01-02"} {
-		if t, err := time.ParseInLocation(layout, s, time.Local); err == nil {
-			return t, nil
-		}
-	}
-	return time.Time{}, core.Invalid("failed to parse value as time or duration: %q", s)
 }
