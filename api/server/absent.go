@@ -1,0 +1,22 @@
+package server
+
+import (
+	"github.com/berth-engine/berth/core"
+)
+
+// absent answers for an endpoint that Docker has and Berth does not have yet.
+func absent(what string) handler {
+	return func(*call) error { return core.NotImplemented("Berth does not have %s yet", what) }
+}
+
+// noSwarm answers as a Docker engine that is not in a swarm.
+func noSwarm(*call) error {
+	return core.Unavailable(`This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm and try again.`)
+}
+
+// notInSwarm answers for leaving a swarm.
+func notInSwarm(*call) error { return core.Unavailable("This node is not part of a swarm") }
+
+func noPlugins(c *call) error { return c.json(200, []struct{}{}) }
+
+func noPlugin(c *call) error { return core.NotFound("plugin %q not found", c.name) }
