@@ -57,8 +57,7 @@ func (cs *Containers) Restore(ctx context.Context) error {
 	for _, end := range ends {
 		end()
 	}
-	cs.sweepLayers(ctx)
-	cs.finishRemovals(ctx)
+	cs.finishRemovals(ctx, cs.sweepLayers(ctx))
 	cs.applyPolicies(ctx)
 	return nil
 }
@@ -122,29 +121,34 @@ func (cs *Containers) restoreOne(b *box, a core.Adopted) (*core.Sandbox, func())
 	}
 }
 
-// sweepLayers removes the writable layers that belong to no container.
-func (cs *Containers) sweepLayers(ctx context.Context) {
+// sweepLayers removes the writable layers that belong to no container and gives those that do; nil: not known.
+func (cs *Containers) sweepLayers(ctx context.Context) map[core.ContainerID]bool {
 	layers, err := cs.ports.Layers.List(ctx)
 	if err != nil {
 		cs.log.Error("list the layers", "error", err)
-		return
+		return nil
 	}
+	kept := map[core.ContainerID]bool{}
 	for _, id := range layers {
 		if cs.table.get(id) != nil {
+			kept[id] = true
 			continue
 		}
 		if err := cs.ports.Layers.Remove(ctx, id); err != nil {
 			cs.log.Error("remove a layer without a container", "layer", id, "error", err)
 		}
 	}
+	return kept
 }
 
-// finishRemovals ends what a remove began, and removes what asked to be removed at its end.
-func (cs *Containers) finishRemovals(ctx context.Context) {
+// finishRemovals ends what a remove began, and removes what asked to be removed at its end. A container without a
+// layer was removed too: the daemon died before the record was gone from the disk.
+func (cs *Containers) finishRemovals(ctx context.Context, layers map[core.ContainerID]bool) {
 	for _, b := range cs.table.all() {
 		c := b.view()
-		orphan := c.Host.AutoRemove && !c.State.Running() && c.State.Status != core.StatusRestarting
-		if c.State.Status != core.StatusRemoving && c.State.Status != core.StatusDead && !orphan {
+		begun := c.State.Status == core.StatusRemoving || c.State.Status == core.StatusDead || layers != nil && !layers[c.ID]
+		ended := c.Host.AutoRemove && !c.State.StartedAt.IsZero()
+		if c.State.Running() || c.State.Status == core.StatusRestarting || !begun && !ended {
 			continue
 		}
 		b.change(func(c *core.Container) { c.State.Status = core.StatusExited })

@@ -57,10 +57,11 @@ func (cs *Containers) start(ctx context.Context, b *box) error {
 	defer run.close()
 	if err := ladder.climb(ctx, run.steps()); err != nil {
 		c := b.change(func(c *core.Container) {
-			move(c, core.StatusExited)
+			if !c.State.StartedAt.IsZero() { // one that never ran stays created, as in Docker
+				move(c, core.StatusExited)
+			}
 			c.State.Error = err.Error()
 			c.State.ExitCode = exitCodeOf(err)
-			c.State.FinishedAt = time.Now().UTC()
 			c.State.PID = 0
 			c.Endpoints, c.Published = run.launch.Container.Endpoints, nil
 		})
