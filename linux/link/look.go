@@ -1,0 +1,139 @@
+package link
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Interface is an interface as the kernel has it.
+type Interface struct {
+	Name   string
+	Index  int
+	Peer   int // index of the other end of a pair, or of what the interface stands on; 0: none
+	Master int // index of the bridge that it is a port of; 0: none
+	MAC    net.HardwareAddr
+	MTU    int
+	Kind   string // "bridge", "veth", …
+	Alias  string
+}
+
+// ErrNotFound is given for an interface that is not there.
+var ErrNotFound = errors.New("no such interface")
+
+// Find looks an interface up by name, in the namespace of the calling thread.
+func Find(name string) (Interface, error) {
+	l, err := netlink.LinkByName(name)
+	if errors.As(err, &netlink.LinkNotFoundError{}) {
+		return Interface{}, fmt.Errorf("%s: %w", name, ErrNotFound)
+	}
+	if err != nil {
+		return Interface{}, fmt.Errorf("look for the interface %s: %w", name, err)
+	}
+	return of(l), nil
+}
+
+// List gives all interfaces of the namespace of the calling thread.
+func List() ([]Interface, error) {
+	links, err := netlink.LinkList()
+	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
+		return nil, fmt.Errorf("list the interfaces: %w", err)
+	}
+	list := make([]Interface, 0, len(links))
+	for _, l := range links {
+		list = append(list, of(l))
+	}
+	return list, nil
+}
+
+func of(l netlink.Link) Interface {
+	a := l.Attrs()
+	return Interface{Name: a.Name, Index: a.Index, Peer: a.ParentIndex, Master: a.MasterIndex, MAC: a.HardwareAddr, MTU: a.MTU, Kind: l.Type(), Alias: a.Alias}
+}
+
+// Addresses lists the addresses of an interface of the namespace of the calling thread.
+func Addresses(index int) ([]netip.Prefix, error) {
+	addrs, err := netlink.AddrList(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: index}}, netlink.FAMILY_ALL)
+	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
+		return nil, fmt.Errorf("list the addresses: %w", err)
+	}
+	var list []netip.Prefix
+	for _, a := range addrs {
+		if p, ok := prefix(a.IPNet); ok {
+			list = append(list, p)
+		}
+	}
+	return list, nil
+}
+
+// Routes lists the destinations that the host has routes for, except the default ones and those of the interfaces
+// that skip names.
+func Routes(skip map[int]bool) ([]netip.Prefix, error) {
+	routes, err := netlink.RouteList(nil, netlink.FAMILY_ALL)
+	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
+		return nil, fmt.Errorf("list the routes: %w", err)
+	}
+	var list []netip.Prefix
+	for _, r := range routes {
+		if p, ok := prefix(r.Dst); ok && p.Bits() > 0 && !skip[r.LinkIndex] {
+			list = append(list, p)
+		}
+	}
+	return list, nil
+}
+
+func prefix(n *net.IPNet) (netip.Prefix, bool) {
+	if n == nil {
+		return netip.Prefix{}, false
+	}
+	ip, ok := netip.AddrFromSlice(n.IP)
+	bits, _ := n.Mask.Size()
+	return netip.PrefixFrom(ip.Unmap(), bits), ok
+}
+
+// Sysctl writes a value below /proc/sys/net for the namespace of the calling thread. path uses slashes, since names
+// of interfaces may have dots. A value that is already there is not written again.
+func Sysctl(path, value string) error {
+	file := "/proc/sys/net/" + path
+	old, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("read sysctl: %w", err)
+	}
+	if strings.TrimSpace(string(old)) == value {
+		return nil
+	}
+	if err := os.WriteFile(file, []byte(value), 0o644); err != nil {
+		return fmt.Errorf("set sysctl: %w", err)
+	}
+	return nil
+}
+
+// ForgetFlows makes the kernel forget the connections of a container's address over a protocol without connections
+// of its own, so that packets for a port that is published anew do not go to its last owner.
+func ForgetFlows(address netip.Addr, udpPort uint16) error {
+	filter := &netlink.ConntrackFilter{}
+	err := errors.Join(
+		filter.AddProtocol(unix.IPPROTO_UDP),
+		filter.AddPort(netlink.ConntrackOrigDstPort, udpPort),
+	)
+	if address.IsValid() {
+		err = errors.Join(err, filter.AddIP(netlink.ConntrackReplyAnyIP, address.AsSlice()))
+	}
+	if err != nil {
+		return fmt.Errorf("forget flows: %w", err)
+	}
+	fam := netlink.InetFamily(unix.AF_INET)
+	if address.Is6() {
+		fam = unix.AF_INET6
+	}
+	if _, err := netlink.ConntrackDeleteFilters(netlink.ConntrackTable, fam, filter); err != nil {
+		return fmt.Errorf("forget flows: %w", err)
+	}
+	return nil
+}
