@@ -60,7 +60,7 @@ type Start struct {
 	Cache string `json:"cache,omitempty"`
 	// HostMounts: the shim lives in the host's mount namespace and must unmount the root itself.
 	HostMounts bool `json:"host_mounts,omitempty"`
-	// Init runs the shim's binary as a small init in front of the command.
+	// Init runs the shim's binary, which the spec mounts at InitPath, as a small init in front of the command.
 	Init bool `json:"init,omitempty"`
 }
 
@@ -84,6 +84,8 @@ type Log struct {
 	MaxSize  int64  `json:"max_size,omitempty"`
 	MaxFiles int    `json:"max_files,omitempty"`
 	Compress bool   `json:"compress,omitempty"`
+	// Attrs are written with each record (`--log-opt labels=…`).
+	Attrs map[string]string `json:"attrs,omitempty"`
 }
 
 // Exec runs a further process. Its file: the connection of Attach, when there is one.
@@ -183,3 +185,6 @@ const (
 	ExitName   = "exit.json"
 	StateName  = "state.json"
 )
+
+// InitPath is where `--init` shows the shim's binary in a container. The name is what ps shows with Docker.
+const InitPath = "/sbin/docker-init"

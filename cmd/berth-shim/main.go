@@ -1,0 +1,61 @@
+//go:build cgo
+
+// Command berth-shim is the process beside each container. The daemon starts it; nobody else does.
+//
+// Built with cgo, the tag seccomp and static linking, since it carries libcontainer and libseccomp.
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	// The C part of libcontainer's init, which enters namespaces before Go starts.
+	_ "github.com/opencontainers/runc/libcontainer/nsenter"
+	"github.com/sirupsen/logrus"
+
+	"github.com/berth-engine/berth/linux/mount"
+	"github.com/berth-engine/berth/shim"
+)
+
+// control is the descriptor of the socket to the daemon.
+const control = 3
+
+func main() {
+	switch {
+	case shim.IsInit():
+		shim.Init()
+	case shim.IsReaper():
+		os.Exit(shim.Reap(os.Args[1:]))
+	case len(os.Args) != 2 || os.Args[1] != "private" && os.Args[1] != "host":
+		fmt.Fprintln(os.Stderr, "berth-shim is started by berthd")
+		os.Exit(2)
+	}
+	logger := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	if err := run(os.Args[1] == "private", logger); err != nil {
+		logger.Error("shim", "error", err)
+		os.Exit(1)
+	}
+}
+
+// run serves one container. Private: the process has a mount namespace of its own.
+func run(private bool, logger *slog.Logger) error {
+	// A daemon that dies takes pipes, sockets and perhaps a terminal with it.
+	signal.Ignore(syscall.SIGPIPE, syscall.SIGHUP, syscall.SIGINT)
+	// An idle shim should weigh little, and has little to collect.
+	debug.SetGCPercent(50)
+	logrus.SetLevel(logrus.ErrorLevel)
+	logrus.SetOutput(os.Stderr)
+	if private {
+		if err := mount.Slave(); err != nil {
+			return err
+		}
+	}
+	if err := shim.Detach(); err != nil {
+		return err
+	}
+	return shim.Serve(os.NewFile(control, "control"), logger)
+}

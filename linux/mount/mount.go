@@ -1,0 +1,185 @@
+// Package mount makes the mounts that core.FSMount describes, with mount(2) and its younger siblings.
+package mount
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/berth-engine/berth/core"
+)
+
+// flags are the options of mount(8) that are bits of mount(2); the rest is the file system's own data.
+var flags = map[string]struct {
+	clear bool
+	bit   uintptr
+}{
+	"ro": {false, unix.MS_RDONLY}, "rw": {true, unix.MS_RDONLY},
+	"nosuid": {false, unix.MS_NOSUID}, "suid": {true, unix.MS_NOSUID},
+	"nodev": {false, unix.MS_NODEV}, "dev": {true, unix.MS_NODEV},
+	"noexec": {false, unix.MS_NOEXEC}, "exec": {true, unix.MS_NOEXEC},
+	"sync": {false, unix.MS_SYNCHRONOUS}, "async": {true, unix.MS_SYNCHRONOUS},
+	"dirsync": {false, unix.MS_DIRSYNC}, "defaults": {false, 0},
+	"noatime": {false, unix.MS_NOATIME}, "atime": {true, unix.MS_NOATIME},
+	"nodiratime": {false, unix.MS_NODIRATIME}, "diratime": {true, unix.MS_NODIRATIME},
+	"relatime": {false, unix.MS_RELATIME}, "norelatime": {true, unix.MS_RELATIME},
+	"strictatime": {false, unix.MS_STRICTATIME}, "nostrictatime": {true, unix.MS_STRICTATIME},
+	"bind": {false, unix.MS_BIND}, "rbind": {false, unix.MS_BIND | unix.MS_REC},
+}
+
+// parse splits options into bits and data.
+func parse(options []string) (bits uintptr, data string) {
+	var rest []string
+	for _, o := range options {
+		flag, ok := flags[o]
+		switch {
+		case !ok:
+			rest = append(rest, o)
+		case flag.clear:
+			bits &^= flag.bit
+		default:
+			bits |= flag.bit
+		}
+	}
+	return bits, strings.Join(rest, ",")
+}
+
+// All makes the mounts of a root file system at target, in order. When one fails, those before it are undone.
+func All(mounts []core.FSMount, target string) error {
+	for i, m := range mounts {
+		if err := One(m, target); err != nil {
+			for j := i - 1; j >= 0; j-- {
+				err = errors.Join(err, unix.Unmount(filepath.Join(target, mounts[j].Target), unix.MNT_DETACH))
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+// One makes a mount below target.
+func One(m core.FSMount, target string) error {
+	if m.Target != "" {
+		target = filepath.Join(target, m.Target)
+	}
+	bits, data := parse(m.Options)
+	kind := m.Type
+	if kind == "bind" || kind == "rbind" {
+		bits |= unix.MS_BIND
+		kind = ""
+	}
+	if kind == "overlay" && len(data) >= os.Getpagesize()-1 {
+		return overlayInPieces(m, bits, target)
+	}
+	if err := unix.Mount(m.Source, target, kind, bits, data); err != nil {
+		return fmt.Errorf("mount %s %s at %s: %w", m.Type, m.Source, target, err)
+	}
+	// A bind takes over the flags of its source; what was asked for needs a second call (mount(2), "bind mounts").
+	const remount = unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
+	if bits&unix.MS_BIND != 0 && bits&remount != 0 {
+		if err := unix.Mount("", target, "", bits&^uintptr(unix.MS_REC)|unix.MS_REMOUNT, ""); err != nil {
+			err = fmt.Errorf("mount %s with its flags at %s: %w", m.Source, target, err)
+			return errors.Join(err, unix.Unmount(target, unix.MNT_DETACH))
+		}
+	}
+	return nil
+}
+
+// overlayInPieces mounts an overlay whose options do not fit into the one page that mount(2) reads: each option is
+// set by a call of fsconfig(2), each lower folder by one of its own where the kernel can do that (6.5).
+func overlayInPieces(m core.FSMount, bits uintptr, target string) error {
+	fd, err := unix.Fsopen("overlay", unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return fmt.Errorf("mount overlay at %s: fsopen: %w", target, err)
+	}
+	defer unix.Close(fd)
+	_, data := parse(m.Options)
+	for option := range strings.SplitSeq(data, ",") {
+		key, value, hasValue := strings.Cut(option, "=")
+		switch {
+		case key == "lowerdir":
+			for lower := range strings.SplitSeq(value, ":") {
+				if err := unix.FsconfigSetString(fd, "lowerdir+", lower); err != nil {
+					return fmt.Errorf("mount overlay at %s: lower folder %s: %w", target, lower, err)
+				}
+			}
+			continue
+		case hasValue:
+			err = unix.FsconfigSetString(fd, key, value)
+		default:
+			err = unix.FsconfigSetFlag(fd, key)
+		}
+		if err != nil {
+			return fmt.Errorf("mount overlay at %s: option %s: %w", target, option, err)
+		}
+	}
+	if err := unix.FsconfigCreate(fd); err != nil {
+		return fmt.Errorf("mount overlay at %s: %w", target, err)
+	}
+	attributes := 0
+	if bits&unix.MS_RDONLY != 0 {
+		attributes = unix.MOUNT_ATTR_RDONLY
+	}
+	made, err := unix.Fsmount(fd, unix.FSMOUNT_CLOEXEC, attributes)
+	if err != nil {
+		return fmt.Errorf("mount overlay at %s: fsmount: %w", target, err)
+	}
+	defer unix.Close(made)
+	if err := unix.MoveMount(made, "", unix.AT_FDCWD, target, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+		return fmt.Errorf("mount overlay at %s: move: %w", target, err)
+	}
+	return nil
+}
+
+// Slave makes this process's mount namespace receive the host's mounts and unmounts, but send none: a folder that is
+// unmounted on the host is not kept busy here.
+func Slave() error {
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
+		return fmt.Errorf("make / a slave: %w", err)
+	}
+	return nil
+}
+
+// From shows the tree of mounts that another process sees at path, at target in this mount namespace.
+func From(pid int, path, target string) error {
+	tree, err := treeOf(pid, path)
+	if err != nil {
+		return fmt.Errorf("mount %s of process %d: %w", path, pid, err)
+	}
+	defer unix.Close(tree)
+	if err := unix.MoveMount(tree, "", unix.AT_FDCWD, target, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+		return fmt.Errorf("mount %s of process %d at %s: %w", path, pid, target, err)
+	}
+	return nil
+}
+
+// treeOf copies a tree of mounts in another process's mount namespace. Only a thread that is in that namespace may do
+// so; the thread ends afterwards, since it can't go back.
+func treeOf(pid int, path string) (tree int, err error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // and never unlocked: the thread ends with this goroutine
+		if err = unix.Unshare(unix.CLONE_FS); err != nil {
+			return
+		}
+		var ns int
+		ns, err = unix.Open("/proc/"+strconv.Itoa(pid)+"/ns/mnt", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return
+		}
+		defer unix.Close(ns)
+		if err = unix.Setns(ns, unix.CLONE_NEWNS); err != nil {
+			return
+		}
+		tree, err = unix.OpenTree(unix.AT_FDCWD, path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
+	}()
+	<-done
+	return tree, err
+}

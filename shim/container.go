@@ -1,0 +1,448 @@
+//go:build cgo
+
+package shim
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+
+	// The rules for devices on cgroup v1 and v2 are a package of their own that has to be linked in.
+	_ "github.com/opencontainers/cgroups/devices"
+	"github.com/opencontainers/runc/libcontainer"
+	"github.com/opencontainers/runc/libcontainer/configs"
+	"github.com/opencontainers/runc/libcontainer/specconv"
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"github.com/berth-engine/berth/core"
+	"github.com/berth-engine/berth/lib/atomicfile"
+	"github.com/berth-engine/berth/linux/cgroup"
+	"github.com/berth-engine/berth/linux/mount"
+	"github.com/berth-engine/berth/shim/wire"
+)
+
+// container is the one container of this shim.
+type container struct {
+	id      core.ContainerID
+	dir     string
+	spec    *specs.Spec
+	who     wire.Who
+	cache   string
+	logger  *slog.Logger
+	filters *filters
+	// report sends what happens to the daemon, if there is one at the moment.
+	report func(m *wire.Message)
+
+	hostMounts bool
+	paths      map[string]string // of its cgroups
+	filter     *os.File          // the seccomp program; nil: none
+	ended      chan struct{}     // closed when exit is set and the record written
+	destroyed  chan struct{}     // closed when cgroup and libcontainer's state are gone
+
+	// starting is held while a process is started: libcontainer marks every open file close-on-exec then, and a
+	// stray child must not be reaped.
+	starting sync.Mutex
+
+	mu     sync.Mutex // guards what follows
+	lib    *libcontainer.Container
+	first  *process
+	paused bool
+	exit   *wire.Exit
+	more   processes // has its own lock
+}
+
+func (c *container) rootfs() string { return filepath.Join(c.dir, "rootfs") }
+
+// start makes the root file system, the namespaces and the cgroup and runs the first process. An error leaves
+// nothing behind but the folder and the mount, which go with the shim.
+func (c *container) start(m *wire.Start, netns *os.File, clients []attachment) (err error) {
+	c.starting.Lock()
+	defer c.starting.Unlock()
+	config, err := c.configure(m, netns)
+	if err != nil {
+		closeClients(clients)
+		return err
+	}
+	p := newProcess("", c.spec.Process, true)
+	p.lib.UID, p.lib.GID = int(c.spec.Process.User.UID), int(c.spec.Process.User.GID)
+	if err := p.open(m.Streams, m.Log, c.streamsFor("")); err != nil {
+		closeClients(clients)
+		return err
+	}
+	if !m.Streams.Terminal {
+		p.connect(clients)
+	}
+	if err := c.passFilter(p, config.Seccomp); err != nil {
+		return errors.Join(err, p.abandon())
+	}
+	lib, err := libcontainer.Create(filepath.Join(c.dir, "runc"), string(c.id), config)
+	if err != nil {
+		return errors.Join(created{err}, p.abandon())
+	}
+	if err := lib.Run(p.lib); err != nil {
+		if m.Streams.Terminal {
+			closeClients(clients)
+		}
+		// The reason of the failure is the user's; what can't be cleaned up is ours to log.
+		for _, undo := range []error{p.abandon(), ignoreGone(lib.Destroy())} {
+			if undo != nil {
+				c.logger.Error("undo of a start", "container", c.id, "error", undo)
+			}
+		}
+		return created{err}
+	}
+	return c.started(lib, p, m, clients)
+}
+
+// started keeps what is running and begins to watch it.
+func (c *container) started(lib *libcontainer.Container, p *process, m *wire.Start, clients []attachment) error {
+	err := p.running(m.Streams.OpenStdin)
+	if m.Streams.Terminal {
+		p.connect(clients)
+	}
+	state, serr := lib.State()
+	if serr == nil {
+		c.paths = state.CgroupPaths
+	}
+	c.mu.Lock()
+	c.lib, c.first = lib, p
+	c.mu.Unlock()
+	if err = errors.Join(err, serr, c.keepState()); err != nil {
+		// It runs, but nobody could look after it.
+		err = errors.Join(err, gone(lib.Signal(unix.SIGKILL)))
+		_, werr := p.wait()
+		return errors.Join(err, werr, destroy(lib))
+	}
+	return nil
+}
+
+// keepState writes what a daemon needs to clean up when this shim is killed.
+func (c *container) keepState() error {
+	data, err := json.Marshal(c.state())
+	if err != nil {
+		return err
+	}
+	return atomicfile.WriteFile(filepath.Join(c.dir, wire.StateName), data, 0o600, false)
+}
+
+// configure mounts the root file system, finds the user and gives libcontainer's configuration.
+func (c *container) configure(m *wire.Start, netns *os.File) (*configs.Config, error) {
+	root := c.rootfs()
+	if err := os.MkdirAll(root, 0o711); err != nil {
+		return nil, err
+	}
+	if err := mount.All(m.Root, root); err != nil {
+		return nil, err
+	}
+	c.hostMounts = m.HostMounts
+	spec := c.spec
+	user, err := lookup(root, m.Who)
+	if err != nil {
+		return nil, err
+	}
+	user.Umask = spec.Process.User.Umask
+	spec.Process.User = user
+	spec.Root.Path = root
+	if netns != nil {
+		path := fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), fdOf(netns))
+		setNamespace(spec, specs.NetworkNamespace, path)
+	}
+	if m.ShareIPC != 0 {
+		if err := c.shareIPC(m.ShareIPC); err != nil {
+			return nil, err
+		}
+	}
+	if m.Init {
+		c.addInit()
+	}
+	config, err := specconv.CreateLibcontainerConfig(&specconv.CreateOpts{CgroupName: string(c.id), Spec: spec})
+	if err != nil {
+		return nil, created{err}
+	}
+	// Rlimits are not a part of specconv: runc sets them on the process.
+	if config.Rlimits, err = rlimits(spec.Process.Rlimits); err != nil {
+		return nil, invalid{err}
+	}
+	return config, nil
+}
+
+// shareIPC shows another container's /dev/shm in this one's.
+func (c *container) shareIPC(pid int) error {
+	shm := filepath.Join(c.dir, "shm")
+	if err := os.MkdirAll(shm, 0o711); err != nil {
+		return err
+	}
+	if err := mount.From(pid, "/proc/"+fmt.Sprint(pid)+"/root/dev/shm", shm); err != nil {
+		return err
+	}
+	c.spec.Mounts = append(c.spec.Mounts, specs.Mount{
+		Type: "bind", Source: shm, Destination: "/dev/shm", Options: []string{"rbind", "rprivate", "nosuid", "noexec", "nodev"},
+	})
+	return nil
+}
+
+func setNamespace(spec *specs.Spec, kind specs.LinuxNamespaceType, path string) {
+	for i := range spec.Linux.Namespaces {
+		if spec.Linux.Namespaces[i].Type == kind {
+			spec.Linux.Namespaces[i].Path = path
+			return
+		}
+	}
+	spec.Linux.Namespaces = append(spec.Linux.Namespaces, specs.LinuxNamespace{Type: kind, Path: path})
+}
+
+// passFilter hands the compiled seccomp program to the process's init.
+func (c *container) passFilter(p *process, profile *configs.Seccomp) error {
+	if profile == nil {
+		return nil
+	}
+	file, err := c.filters.get(profile, c.cache)
+	if err != nil {
+		return created{err}
+	}
+	p.lib.ExtraFiles = []*os.File{file}
+	return nil
+}
+
+func (c *container) streamsFor(id core.ExecID) *streams {
+	return &streams{logger: c.logger, tell: func(number uint64) {
+		c.report(&wire.Message{Container: c.id, Process: id, Detached: &wire.Detached{Number: number}})
+	}}
+}
+
+// watch waits for the end of the first process, records it, tells the daemon and takes the container apart.
+func (c *container) watch(p *process) {
+	exit, err := p.wait()
+	if err != nil {
+		c.logger.Error("wait", "container", c.id, "error", err)
+	}
+	kills, err := cgroup.OOMKills(c.paths)
+	if err != nil {
+		c.logger.Warn("count of OOM kills", "container", c.id, "error", err)
+	}
+	exit.OOMKilled = kills > 0
+	data, err := json.Marshal(exit)
+	if err == nil {
+		err = atomicfile.WriteFile(filepath.Join(c.dir, wire.ExitName), data, 0o600, false)
+	}
+	if err != nil {
+		c.logger.Error("exit record", "container", c.id, "error", err)
+	}
+	c.mu.Lock()
+	c.exit = &exit
+	lib := c.lib
+	c.mu.Unlock()
+	close(c.ended)
+	c.report(&wire.Message{Container: c.id, Exit: &exit})
+	if err := destroy(lib); err != nil {
+		c.logger.Error("destroy", "container", c.id, "error", err)
+	}
+	close(c.destroyed)
+}
+
+// destroy removes cgroup and state. Processes that were killed a moment ago may still be on their way out of a
+// cgroup; libcontainer waits for that a little itself.
+func destroy(lib *libcontainer.Container) error { return ignoreGone(lib.Destroy()) }
+
+func ignoreGone(err error) error {
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, libcontainer.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// exec runs a further process.
+func (c *container) exec(id core.ExecID, m *wire.Exec, clients []attachment) (*process, error) {
+	c.starting.Lock()
+	defer c.starting.Unlock()
+	c.mu.Lock()
+	lib, over := c.lib, c.exit != nil
+	c.mu.Unlock()
+	if lib == nil || over {
+		closeClients(clients)
+		return nil, errGone
+	}
+	user, err := lookup(c.containerRoot(), m.Who)
+	if err != nil {
+		closeClients(clients)
+		return nil, err
+	}
+	m.Process.User = user
+	p := newProcess(id, m.Process, false)
+	if err := p.open(m.Streams, nil, c.streamsFor(id)); err != nil {
+		closeClients(clients)
+		return nil, err
+	}
+	if !m.Streams.Terminal {
+		p.connect(clients)
+	}
+	config := lib.Config()
+	if err := c.passFilter(p, config.Seccomp); err != nil {
+		return nil, errors.Join(err, p.abandon())
+	}
+	if err := lib.Run(p.lib); err != nil {
+		if m.Streams.Terminal {
+			closeClients(clients)
+		}
+		if undo := p.abandon(); undo != nil {
+			c.logger.Error("undo of an exec", "container", c.id, "error", undo)
+		}
+		return nil, executed{err}
+	}
+	err = p.running(m.Streams.OpenStdin)
+	if m.Streams.Terminal {
+		p.connect(clients)
+	}
+	c.more.put(p)
+	if err != nil {
+		return p, errors.Join(err, unix.Kill(p.pid, unix.SIGKILL))
+	}
+	return p, nil
+}
+
+// containerRoot is the root as the first process sees it, with everything that is mounted on it.
+func (c *container) containerRoot() string { return fmt.Sprintf("/proc/%d/root", c.first.pid) }
+
+// watchMore waits for the end of a further process and tells the daemon.
+func (c *container) watchMore(p *process) {
+	exit, err := p.wait()
+	if err != nil {
+		c.logger.Error("wait", "container", c.id, "exec", p.id, "error", err)
+	}
+	c.more.remove(p)
+	c.report(&wire.Message{Container: c.id, Process: p.id, Exit: &exit})
+}
+
+// signal sends a signal to a process.
+func (c *container) signal(id core.ExecID, number int) error {
+	if id != "" {
+		p := c.more.get(id)
+		if p == nil {
+			return errGone
+		}
+		return gone(p.lib.Signal(unix.Signal(number)))
+	}
+	lib, err := c.running()
+	if err != nil {
+		return err
+	}
+	return gone(lib.Signal(unix.Signal(number)))
+}
+
+func gone(err error) error {
+	if errors.Is(err, os.ErrProcessDone) || errors.Is(err, libcontainer.ErrNotRunning) || errors.Is(err, unix.ESRCH) {
+		return errGone
+	}
+	return err
+}
+
+// running gives the container while its first process runs.
+func (c *container) running() (*libcontainer.Container, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.lib == nil || c.exit != nil {
+		return nil, errGone
+	}
+	return c.lib, nil
+}
+
+// freeze stops all processes, or lets them go on.
+func (c *container) freeze(frozen bool) error {
+	lib, err := c.running()
+	if err != nil {
+		return err
+	}
+	if frozen {
+		err = lib.Pause()
+	} else {
+		err = lib.Resume()
+	}
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.paused = frozen
+	return nil
+}
+
+// update changes limits; nil fields stay as they are.
+func (c *container) update(r *specs.LinuxResources) error {
+	lib, err := c.running()
+	if err != nil {
+		return err
+	}
+	config := lib.Config()
+	changed := *config.Cgroups
+	resources := *config.Cgroups.Resources
+	changed.Resources = &resources
+	config.Cgroups = &changed
+	merge(&resources, r)
+	// Devices stay what they are; writing them again would cut the container off for a moment.
+	resources.SkipDevices = true
+	return lib.Set(config)
+}
+
+// kill ends everything and waits until it is taken apart.
+func (c *container) kill() error {
+	lib, err := c.running()
+	if errors.Is(err, errGone) {
+		c.mu.Lock()
+		never := c.lib == nil
+		c.mu.Unlock()
+		if never {
+			return nil
+		}
+		<-c.destroyed
+		return nil
+	}
+	// A frozen process does not die on cgroup v1; libcontainer thaws after SIGKILL.
+	if err := gone(lib.Signal(unix.SIGKILL)); err != nil && !errors.Is(err, errGone) {
+		return err
+	}
+	<-c.destroyed
+	return nil
+}
+
+// state is what a daemon asks for.
+func (c *container) state() *wire.State {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := &wire.State{Paused: c.paused, Exit: c.exit, CgroupPaths: c.paths, Processes: c.more.ids()}
+	if c.first != nil {
+		s.PID, s.At = c.first.pid, c.first.at
+	}
+	return s
+}
+
+// cleanup removes the folder, and the mount where the namespace's end does not.
+func (c *container) cleanup() error {
+	var err error
+	if c.hostMounts {
+		if uerr := unix.Unmount(c.rootfs(), unix.MNT_DETACH); uerr != nil && !errors.Is(uerr, unix.EINVAL) {
+			err = fmt.Errorf("unmount %s: %w", c.rootfs(), uerr)
+		}
+		return errors.Join(err, os.RemoveAll(c.dir))
+	}
+	// The root is mounted in this namespace only; it has to go before its folder can.
+	for _, sub := range []string{"rootfs", "shm"} {
+		if uerr := unix.Unmount(filepath.Join(c.dir, sub), unix.MNT_DETACH); uerr != nil && !errors.Is(uerr, unix.EINVAL) && !errors.Is(uerr, unix.ENOENT) {
+			err = errors.Join(err, fmt.Errorf("unmount %s: %w", sub, uerr))
+		}
+	}
+	if err != nil {
+		return err // never delete through a mount
+	}
+	return os.RemoveAll(c.dir)
+}
+
+func closeClients(clients []attachment) {
+	for _, a := range clients {
+		a.conn.Close()
+	}
+}

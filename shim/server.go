@@ -1,0 +1,430 @@
+//go:build cgo
+
+package shim
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/opencontainers/runc/libcontainer/specconv"
+	"golang.org/x/sys/unix"
+
+	"github.com/berth-engine/berth/core"
+	"github.com/berth-engine/berth/linux/cgroup"
+	"github.com/berth-engine/berth/shim/wire"
+)
+
+// errGone says that a process is not there any more.
+var errGone = errors.New("no such process")
+
+// created and executed are errors of the OCI part of a start or an exec: the runtime puts Docker's words before them.
+type (
+	created  struct{ error }
+	executed struct{ error }
+)
+
+// server answers a daemon, one at a time.
+type server struct {
+	logger  *slog.Logger
+	filters filters
+	done    chan struct{} // closed after Delete was answered
+
+	mu        sync.Mutex // guards what follows
+	link      *wire.Conn // to the daemon; nil while there is none
+	container *container // nil while idle
+	listener  net.Listener
+}
+
+// Serve is the life of a shim: it answers the daemon on the control socket and, once it has a container, whichever
+// daemon connects to its own socket. It returns when the container was deleted, or when the daemon of an idle shim
+// is gone.
+func Serve(control *os.File, logger *slog.Logger) error {
+	link, err := wire.FileConn(control)
+	if err != nil {
+		return err
+	}
+	s := &server{logger: logger, done: make(chan struct{})}
+	idle := make(chan error, 1)
+	go func() { idle <- s.converse(link) }()
+	select {
+	case <-s.done:
+		return nil
+	case err := <-idle:
+		s.mu.Lock()
+		busy := s.container != nil
+		s.mu.Unlock()
+		if !busy {
+			return err
+		}
+	}
+	<-s.done
+	return nil
+}
+
+// converse answers the requests of one daemon until its connection ends.
+func (s *server) converse(link *wire.Conn) error {
+	s.mu.Lock()
+	old := s.link
+	s.link = link
+	s.mu.Unlock()
+	if old != nil {
+		old.Close() // the daemon behind it is gone, or about to notice that it was replaced
+	}
+	defer link.Close()
+	for {
+		m, files, err := link.Receive()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if m.Start != nil {
+			if err := s.take(m, files); err != nil {
+				s.answer(link, m, nil, err)
+			}
+			continue
+		}
+		go s.handle(link, m, files)
+	}
+}
+
+// handle answers one request. Files that the request did not use up are closed.
+func (s *server) handle(link *wire.Conn, m *wire.Message, files []*os.File) {
+	c, err := s.current(m)
+	if err != nil {
+		closeFiles(files)
+		s.answer(link, m, nil, err)
+		return
+	}
+	reply := &wire.Reply{}
+	switch {
+	case m.Exec != nil:
+		s.exec(link, c, m, files)
+		return
+	case m.Attach != nil:
+		err = s.attach(c, m, files)
+	case m.Prepare != nil:
+		err = s.prepare(m.Prepare)
+	case m.Resize != nil:
+		err = c.resize(m.Process, m.Resize)
+	case m.Signal != nil:
+		err = c.signal(m.Process, m.Signal.Number)
+	case m.Freeze != nil:
+		err = c.freeze(m.Freeze.Frozen)
+	case m.Update != nil && m.Update.Resources != nil:
+		err = c.update(m.Update.Resources)
+	case m.Ask != nil:
+		reply.State = c.state()
+	case m.Delete != nil:
+		if err = s.delete(c); err == nil {
+			defer close(s.done)
+		}
+	default:
+		err = errors.New("unknown request")
+	}
+	s.answer(link, m, reply, err)
+}
+
+// current gives the container that the message names; only preparations need none.
+func (s *server) current(m *wire.Message) (*container, error) {
+	if m.Prepare != nil {
+		return nil, nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.container == nil || s.container.id != m.Container {
+		return nil, fmt.Errorf("this shim does not have container %s: %w", m.Container, errGone)
+	}
+	return s.container, nil
+}
+
+// answer sends the reply. A daemon that is gone by now learns the state when it comes back.
+func (s *server) answer(link *wire.Conn, m *wire.Message, reply *wire.Reply, err error) {
+	if err != nil {
+		reply = &wire.Reply{Error: err.Error(), Kind: kindOf(err)}
+	}
+	if err := link.Send(&wire.Message{Seq: m.Seq, Container: m.Container, Process: m.Process, Reply: reply}); err != nil {
+		s.logger.Debug("answer", "error", err)
+	}
+}
+
+func kindOf(err error) wire.Kind {
+	var (
+		bad invalid
+		cr  created
+		ex  executed
+	)
+	switch {
+	case errors.Is(err, errGone):
+		return wire.KindGone
+	case errors.As(err, &cr):
+		return wire.KindCreate
+	case errors.As(err, &ex):
+		return wire.KindExec
+	case errors.As(err, &bad):
+		return wire.KindInvalid
+	}
+	return wire.KindInternal
+}
+
+// report sends what happened by itself.
+func (s *server) report(m *wire.Message) {
+	s.mu.Lock()
+	link := s.link
+	s.mu.Unlock()
+	if err := link.Send(m); err != nil {
+		s.logger.Debug("report", "error", err)
+	}
+}
+
+// take makes this shim the given container's and starts it in the background.
+func (s *server) take(m *wire.Message, files []*os.File) error {
+	start := m.Start
+	want := len(start.Attach)
+	if start.NetNS {
+		want++
+	}
+	if len(files) != want || start.Spec == nil || start.Spec.Process == nil || start.Spec.Root == nil || start.Spec.Linux == nil {
+		closeFiles(files)
+		return errors.New("incomplete start")
+	}
+	c := &container{
+		id: m.Container, dir: start.Dir, spec: start.Spec, who: start.Who, cache: start.Cache,
+		logger: s.logger, filters: &s.filters, report: s.report,
+		ended: make(chan struct{}), destroyed: make(chan struct{}),
+	}
+	s.mu.Lock()
+	taken := s.container != nil
+	if !taken {
+		s.container = c
+	}
+	link := s.link
+	s.mu.Unlock()
+	if taken {
+		closeFiles(files)
+		return errors.New("this shim has a container already")
+	}
+	go cgroup.Warm()
+	go func() {
+		reply, err := s.start(c, m, files)
+		s.answer(link, m, reply, err)
+		if err != nil {
+			// Nothing is left of the attempt: the shim, and with it the mounts, go too.
+			if err := c.cleanup(); err != nil {
+				s.logger.Error("undo of a start", "container", c.id, "error", err)
+			}
+			close(s.done)
+		}
+	}()
+	return nil
+}
+
+func (s *server) start(c *container, m *wire.Message, files []*os.File) (*wire.Reply, error) {
+	var netns *os.File
+	if m.Start.NetNS {
+		netns, files = files[0], files[1:]
+		defer netns.Close()
+	}
+	clients, err := clientsOf(m.Start.Attach, files)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.listen(c); err != nil {
+		closeClients(clients)
+		return nil, err
+	}
+	if err := c.start(m.Start, netns, clients); err != nil {
+		return nil, err
+	}
+	go func() {
+		// The exit must come after the answer to the start.
+		c.watch(c.first)
+	}()
+	return &wire.Reply{PID: c.first.pid, At: c.first.at, State: &wire.State{CgroupPaths: c.paths}}, nil
+}
+
+func clientsOf(wants []wire.Attach, files []*os.File) ([]attachment, error) {
+	var clients []attachment
+	for i, a := range wants {
+		conn, err := connOf(files[i])
+		if err != nil {
+			closeFiles(files[i+1:])
+			closeClients(clients)
+			return nil, fmt.Errorf("attach: %w", err)
+		}
+		clients = append(clients, attachment{a, conn})
+	}
+	return clients, nil
+}
+
+func closeFiles(files []*os.File) {
+	for _, f := range files {
+		f.Close()
+	}
+}
+
+// listen opens the socket on which the next daemon finds this shim. The folder is bound through its descriptor, since
+// a path of a socket has at most 107 bytes.
+func (s *server) listen(c *container) error {
+	if err := os.MkdirAll(c.dir, 0o700); err != nil {
+		return err
+	}
+	dir, err := os.Open(c.dir)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	listener, err := net.Listen("unix", fmt.Sprintf("/proc/self/fd/%d/%s", fdOf(dir), wire.SocketName))
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	if err := os.Chmod(filepath.Join(c.dir, wire.SocketName), 0o600); err != nil {
+		listener.Close()
+		return err
+	}
+	s.mu.Lock()
+	s.listener = listener
+	s.mu.Unlock()
+	go s.accept(listener)
+	return nil
+}
+
+// accept lets daemons in, the newest replacing the one before.
+func (s *server) accept(listener net.Listener) {
+	for {
+		conn, err := listener.Accept()
+		if err != nil {
+			if !errors.Is(err, net.ErrClosed) {
+				s.logger.Error("accept", "error", err)
+			}
+			return
+		}
+		go func() {
+			if err := s.converse(wire.NewConn(conn.(*net.UnixConn))); err != nil {
+				s.logger.Debug("daemon", "error", err)
+			}
+		}()
+	}
+}
+
+func (s *server) exec(link *wire.Conn, c *container, m *wire.Message, files []*os.File) {
+	var wants []wire.Attach
+	if m.Exec.Attach != nil {
+		wants = append(wants, *m.Exec.Attach)
+	}
+	if len(files) != len(wants) || m.Exec.Process == nil {
+		closeFiles(files)
+		s.answer(link, m, nil, errors.New("incomplete exec"))
+		return
+	}
+	clients, err := clientsOf(wants, files)
+	if err != nil {
+		s.answer(link, m, nil, err)
+		return
+	}
+	p, err := c.exec(m.Process, m.Exec, clients)
+	if err != nil {
+		s.answer(link, m, nil, err)
+	} else {
+		s.answer(link, m, &wire.Reply{PID: p.pid, At: p.at}, nil)
+	}
+	if p != nil {
+		c.watchMore(p)
+	}
+}
+
+func (s *server) attach(c *container, m *wire.Message, files []*os.File) error {
+	if len(files) != 1 {
+		closeFiles(files)
+		return errors.New("incomplete attach")
+	}
+	conn, err := connOf(files[0])
+	if err != nil {
+		return fmt.Errorf("attach: %w", err)
+	}
+	p := c.process(m.Process)
+	if p == nil {
+		conn.Close()
+		return errGone
+	}
+	p.streams.attach(*m.Attach, conn)
+	return nil
+}
+
+func (c *container) process(id core.ExecID) *process {
+	if id != "" {
+		return c.more.get(id)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.first
+}
+
+func (c *container) resize(id core.ExecID, size *wire.Resize) error {
+	p := c.process(id)
+	if p == nil {
+		return errGone
+	}
+	return p.resize(size.Height, size.Width)
+}
+
+// prepare compiles what the next container probably needs.
+func (s *server) prepare(p *wire.Prepare) error {
+	if p.Seccomp == nil {
+		return nil
+	}
+	profile, err := specconv.SetupSeccomp(p.Seccomp)
+	if err != nil || profile == nil {
+		return err
+	}
+	_, err = s.filters.get(profile, p.Cache)
+	return err
+}
+
+// delete ends the container and removes its folder. A start under way is waited for.
+func (s *server) delete(c *container) error {
+	c.starting.Lock()
+	defer c.starting.Unlock()
+	if err := c.kill(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	listener := s.listener
+	s.listener = nil
+	s.mu.Unlock()
+	if listener != nil {
+		// The path is the one through the descriptor, which is closed: the folder goes as a whole.
+		listener.(*net.UnixListener).SetUnlinkOnClose(false)
+		listener.Close()
+	}
+	return c.cleanup()
+}
+
+// fdOf gives the descriptor without making the file blocking.
+func fdOf(file *os.File) int {
+	raw, err := file.SyscallConn()
+	if err != nil {
+		return -1
+	}
+	fd := -1
+	if err := raw.Control(func(n uintptr) { fd = int(n) }); err != nil {
+		return -1
+	}
+	return fd
+}
+
+// Detach makes this process independent of the daemon that started it: signals that a dying daemon or terminal may
+// cause are ignored, orphans of the container come here, and an out-of-memory killer takes others first.
+func Detach() error {
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("become a subreaper: %w", err)
+	}
+	return nil
+}
