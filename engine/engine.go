@@ -77,7 +77,7 @@ func New(ports Ports, options Options) *Engine {
 	containers := &Containers{table: newTable(), ports: ports, options: options, events: events, log: options.Logger}
 	containers.execs = newExecs(containers)
 	containers.volumes = object.NewVolumes(ports.VolumeStore, containers, events)
-	images := object.NewImages(ports.ImageStore, containers, options.Logger)
+	images := object.NewImages(ports.ImageStore, containers)
 	return &Engine{
 		Containers: containers,
 		Execs:      containers.execs,

@@ -52,10 +52,7 @@ func (s *System) DiskUsage(ctx context.Context, types []string) (core.DiskUsage,
 	var usage core.DiskUsage
 	var err error
 	if wanted("image") {
-		if usage.Images, err = s.images.List(ctx, core.ImageListOptions{SharedSize: true}); err != nil {
-			return usage, err
-		}
-		if usage.LayersSize, err = s.images.Size(ctx); err != nil {
+		if usage.Images, usage.LayersSize, err = s.images.Usage(ctx); err != nil {
 			return usage, err
 		}
 	}

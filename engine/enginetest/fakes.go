@@ -92,8 +92,16 @@ func (i Images) Tag(_ context.Context, source, target string) error {
 	return nil
 }
 
-// Size is zero.
-func (i Images) Size(context.Context) (int64, error) { return 0, nil }
+// Prune does nothing.
+func (i Images) Prune(context.Context, core.Filters, func(core.ImageID) bool) (core.Pruned, error) {
+	return core.Pruned{}, nil
+}
+
+// Usage is all images and no bytes.
+func (i Images) Usage(ctx context.Context) ([]core.ImageUsage, int64, error) {
+	list, err := i.List(ctx, core.ImageListOptions{})
+	return list, 0, err
+}
 
 // Layers keeps the names of writable layers.
 type Layers struct {

@@ -2,28 +2,32 @@ package object
 
 import (
 	"context"
-	"log/slog"
 	"slices"
 	"strings"
 
 	"github.com/berth-engine/berth/core"
-	"github.com/berth-engine/berth/engine/filter"
 )
 
 // Images is the noun image as far as containers have a say in it; the rest is the image organ's.
 type Images struct {
 	port       ImagePort
 	containers Containers
-	log        *slog.Logger
 }
 
 // NewImages makes the noun.
-func NewImages(port ImagePort, containers Containers, log *slog.Logger) *Images {
-	return &Images{port: port, containers: containers, log: log}
+func NewImages(port ImagePort, containers Containers) *Images {
+	return &Images{port: port, containers: containers}
 }
 
-// Size is the bytes of all content and layers on the disk, each counted once.
-func (s *Images) Size(ctx context.Context) (int64, error) { return s.port.Size(ctx) }
+// Usage measures every image, and all together.
+func (s *Images) Usage(ctx context.Context) ([]core.ImageUsage, int64, error) {
+	images, total, err := s.port.Usage(ctx)
+	users := s.users()
+	for i := range images {
+		images[i].Containers = int64(len(users[images[i].ID]))
+	}
+	return images, total, err
+}
 
 // List gives the images that the options select, with the number of containers that stand on each.
 func (s *Images) List(ctx context.Context, options core.ImageListOptions) ([]core.ImageUsage, error) {
@@ -111,51 +115,8 @@ func (s *Images) checkUsers(image core.Image, ref string, byID, force bool) erro
 	return core.Conflict("conflict: unable to remove repository reference %q (must force) - container %s is using its referenced image %s", ref, stopped.ID.Short(), image.ID.Short())
 }
 
-// Prune removes images that nobody needs: those without a name, or with dangling=false all without a container.
+// Prune removes images that no container stands on: those without a name, or with dangling=false all.
 func (s *Images) Prune(ctx context.Context, filters core.Filters) (core.Pruned, error) {
-	if err := filter.Keys(filters, []string{"dangling", "label", "label!", "until"}); err != nil {
-		return core.Pruned{}, err
-	}
-	dangling, err := filter.Flag(filters, "dangling", true)
-	if err != nil {
-		return core.Pruned{}, err
-	}
-	match, err := filter.Prune(filters)
-	if err != nil {
-		return core.Pruned{}, err
-	}
-	before, err := s.port.Size(ctx)
-	if err != nil {
-		return core.Pruned{}, err
-	}
-	images, err := s.port.List(ctx, core.ImageListOptions{All: true})
-	if err != nil {
-		return core.Pruned{}, err
-	}
 	users := s.users()
-	var pruned core.Pruned
-	for _, image := range images {
-		named := len(image.RepoTags) > 0
-		if dangling && named || len(users[image.ID]) > 0 || !match(image.Created, image.Config.Labels) {
-			continue
-		}
-		refs := image.RepoTags
-		if !named {
-			refs = []string{string(image.ID)}
-		}
-		for _, ref := range refs {
-			deleted, err := s.port.Delete(ctx, ref, false, true)
-			if err != nil {
-				s.log.Warn("prune an image", "image", ref, "error", err)
-				continue
-			}
-			pruned.Images = append(pruned.Images, deleted...)
-		}
-	}
-	after, err := s.port.Size(ctx)
-	if err != nil {
-		return pruned, err
-	}
-	pruned.Reclaimed = uint64(max(0, before-after))
-	return pruned, nil
+	return s.port.Prune(ctx, filters, func(id core.ImageID) bool { return len(users[id]) > 0 })
 }

@@ -34,8 +34,10 @@ type ImagePort interface {
 	List(ctx context.Context, options core.ImageListOptions) ([]core.ImageUsage, error)
 	History(ctx context.Context, ref string, platform core.Platform) ([]core.ImageHistory, error)
 	Tag(ctx context.Context, source, target string) error
-	// Size is the bytes of all content and layers on the disk, each counted once.
-	Size(ctx context.Context) (int64, error)
+	// Prune deletes the images that the filters select and that are not in use.
+	Prune(ctx context.Context, filters core.Filters, used func(core.ImageID) bool) (core.Pruned, error)
+	// Usage lists all images with what they share, and the bytes that all take together.
+	Usage(ctx context.Context) (images []core.ImageUsage, total int64, err error)
 }
 
 // NetworkPort is what the engine needs of the network organ: objects.
