@@ -83,11 +83,11 @@ func familiar(name string) string {
 type transcript struct {
 	steps []step
 	out   func(string)
-	at    int                  // the step that is being told
-	told  bool                 // its heading is out
-	work  map[string]*work     // by key of a step
-	owner map[string]*work     // by digest of a vertex
-	loose map[string]*vertices // of no step, by digest: shown when there is no plan
+	at    int              // the step that is being told
+	told  bool             // its heading is out
+	work  map[string]*work // by key of a step
+	owner map[string]*work // by digest of a vertex
+	loose map[string]bool  // vertices of no step that were told of, by digest: when there is no plan
 }
 
 // work is what BuildKit told of a step.
@@ -99,11 +99,8 @@ type work struct {
 	log                bytes.Buffer
 }
 
-// vertices remembers what was shown of a vertex that no step claims.
-type vertices struct{ shown bool }
-
 func newTranscript(steps []step, out func(string)) *transcript {
-	return &transcript{steps: steps, out: out, work: map[string]*work{}, owner: map[string]*work{}, loose: map[string]*vertices{}}
+	return &transcript{steps: steps, out: out, work: map[string]*work{}, owner: map[string]*work{}, loose: map[string]bool{}}
 }
 
 // status takes what is new and tells what it can.
@@ -130,8 +127,8 @@ func (t *transcript) vertex(v *controlapi.Vertex) {
 	}
 	key, ok := vertexKey(name)
 	if !ok || len(t.steps) == 0 {
-		if len(t.steps) == 0 && v.Started != nil && t.loose[v.Digest] == nil && !strings.HasPrefix(name, "[internal]") {
-			t.loose[v.Digest] = &vertices{shown: true}
+		if len(t.steps) == 0 && v.Started != nil && !t.loose[v.Digest] && !strings.HasPrefix(name, "[internal]") {
+			t.loose[v.Digest] = true
 			t.out(fmt.Sprintf(" ---> %s\n", name))
 		}
 		return
@@ -155,18 +152,18 @@ func (t *transcript) tell(everything bool) {
 		s := t.steps[t.at]
 		w := t.work[s.key]
 		if s.key == "" {
-			t.heading(s, nil)
+			t.heading(s)
 			t.next()
 			continue
 		}
 		if w == nil {
 			if !everything {
-				t.heading(s, nil)
+				t.heading(s)
 				return
 			}
 			w = &work{cached: true, completed: true}
 		}
-		t.heading(s, w)
+		t.heading(s)
 		if w.log.Len() > 0 {
 			t.out(w.log.String())
 			w.log.Reset()
@@ -177,7 +174,7 @@ func (t *transcript) tell(everything bool) {
 		if w.failed {
 			return
 		}
-		if w.cached {
+		if w.cached && !strings.HasPrefix(s.text, "FROM ") {
 			t.out(" ---> Using cache\n")
 		}
 		if w.digest != "" {
@@ -189,7 +186,7 @@ func (t *transcript) tell(everything bool) {
 
 func (t *transcript) next() { t.at, t.told = t.at+1, false }
 
-func (t *transcript) heading(s step, _ *work) {
+func (t *transcript) heading(s step) {
 	if t.told {
 		return
 	}
@@ -210,7 +207,7 @@ func (t *transcript) fail() {
 		if i != t.at {
 			t.at, t.told = i, false
 		}
-		t.heading(t.steps[i], w)
+		t.heading(t.steps[i])
 		t.out(w.log.String())
 		w.log.Reset()
 		return
