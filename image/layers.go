@@ -1,0 +1,417 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+
+	continuity "github.com/containerd/continuity/fs"
+	"github.com/containerd/errdefs"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/berth-engine/berth/core"
+)
+
+// Layers are the writable layers of containers. A layer is a folder of LayersRoot that has the container's ID:
+//
+//	upper/          what the container changed
+//	work/           overlayfs' own
+//	chain=sha256:…  an empty file: the chain of read-only layers below
+//	image=sha256:…  an empty file: the image that the chain belongs to; made last, so without it the folder is half made
+//
+// What a layer stands on is in the names of files and not in a file, since names are in the file system's journal: a
+// power failure loses the layer or keeps it, but never leaves it empty, and no fsync is needed. The read-only layers
+// are not asked of the snapshotter per container: the list of their folders is looked up once per image.
+type Layers struct {
+	o       *Organ
+	options []string // further options of every overlay mount
+
+	// collecting excludes a collection while a chain is looked up. Lock order: collecting, then mu.
+	collecting sync.RWMutex
+
+	mu     sync.Mutex
+	known  map[core.ContainerID]chainUse
+	chains map[digest.Digest]*chain // by chain ID
+}
+
+// chain is a stack of unpacked layers.
+type chain struct {
+	lower    []string // short paths, top first
+	mode     os.FileMode
+	uid, gid int
+	users    int
+}
+
+// emptyChain is the chain ID of an image without layers.
+const emptyChain = digest.Digest("sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
+
+const (
+	trashName   = ".trash"
+	chainPrefix = "chain="
+	imagePrefix = "image="
+	// mountOptionsLimit is what mount(2) takes: a page, with the zero at its end.
+	mountOptionsLimit = 4095
+)
+
+// openLayers finds the layers that exist. Half-made ones stay: the engine sees them in List and decides.
+func openLayers(o *Organ) (*Layers, error) {
+	l := &Layers{o: o, known: map[core.ContainerID]chainUse{}, chains: map[digest.Digest]*chain{}, options: overlayOptions()}
+	ids, err := l.list()
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range ids {
+		use, err := readUse(l.dir(id))
+		if err != nil {
+			return nil, err
+		}
+		if use.image != "" {
+			l.known[id] = use
+		}
+	}
+	return l, nil
+}
+
+// overlayOptions turns off features of overlayfs that make layers depend on where they are (index), where the
+// kernel has them.
+func overlayOptions() []string {
+	var options []string
+	for _, feature := range []string{"index", "metacopy"} {
+		if _, err := os.Stat("/sys/module/overlay/parameters/" + feature); err == nil {
+			options = append(options, feature+"=off")
+		}
+	}
+	return options
+}
+
+func (l *Layers) dir(id core.ContainerID) string {
+	return filepath.Join(l.o.options.LayersRoot, string(id))
+}
+
+// Create makes an empty writable layer on the image and keeps the image's content alive while it exists. An image
+// that is not unpacked yet is unpacked first. Creating twice is harmless.
+func (l *Layers) Create(ctx context.Context, id core.ContainerID, image core.Image) error {
+	if !validID(id) {
+		return core.Invalid("invalid container ID %q", id)
+	}
+	l.mu.Lock()
+	_, exists := l.known[id]
+	l.mu.Unlock()
+	if exists {
+		return nil
+	}
+	use := chainUse{image: digest.Digest(image.ID), chain: chainOf(image.DiffIDs)}
+	below, err := l.take(l.o.context(ctx), id, use, image.Platform)
+	if err != nil {
+		return err
+	}
+	if err := l.makeFolders(id, use, below); err != nil {
+		l.release(id)
+		return fmt.Errorf("writable layer of container %s: %w", id.Short(), errors.Join(err, os.RemoveAll(l.dir(id))))
+	}
+	return nil
+}
+
+func (l *Layers) makeFolders(id core.ContainerID, use chainUse, below *chain) error {
+	dir := l.dir(id)
+	upper := filepath.Join(dir, "upper")
+	for _, path := range []string{dir, upper, filepath.Join(dir, "work")} {
+		if err := os.Mkdir(path, 0o710); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
+	if below.uid != 0 || below.gid != 0 {
+		if err := os.Chown(upper, below.uid, below.gid); err != nil {
+			return err
+		}
+	}
+	if err := os.Chmod(upper, below.mode); err != nil {
+		return err
+	}
+	for _, name := range []string{chainPrefix + use.chain.String(), imagePrefix + use.image.String()} {
+		mark, err := os.OpenFile(filepath.Join(dir, name), os.O_CREATE|os.O_WRONLY, 0o600)
+		if err != nil {
+			return err
+		}
+		if err := mark.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// take looks the chain up and counts the container as its user. A chain that is in memory is there until a
+// collection takes it out, which counts users first; so only the first look at a chain must exclude collections.
+func (l *Layers) take(ctx context.Context, id core.ContainerID, use chainUse, platform core.Platform) (*chain, error) {
+	l.mu.Lock()
+	if below, ok := l.chains[use.chain]; ok {
+		l.count(id, use, below)
+		l.mu.Unlock()
+		return below, nil
+	}
+	l.mu.Unlock()
+
+	l.collecting.RLock()
+	defer l.collecting.RUnlock()
+	below, err := l.chain(ctx, use.chain)
+	if errdefs.IsNotFound(err) {
+		if err := l.o.unpackTarget(ctx, use.image, platform); err != nil {
+			return nil, err
+		}
+		below, err = l.chain(ctx, use.chain)
+	}
+	if err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.count(id, use, below)
+	return below, nil
+}
+
+func (l *Layers) count(id core.ContainerID, use chainUse, below *chain) {
+	if _, counted := l.known[id]; counted {
+		return
+	}
+	l.known[id] = use
+	below.users++
+}
+
+// chain gives the folders of a chain, from memory or, the first time, from the snapshotter.
+func (l *Layers) chain(ctx context.Context, id digest.Digest) (*chain, error) {
+	l.mu.Lock()
+	found, ok := l.chains[id]
+	l.mu.Unlock()
+	if ok {
+		return found, nil
+	}
+	made, err := l.readChain(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if found, ok := l.chains[id]; ok {
+		return found, nil
+	}
+	for _, use := range l.known { // containers of before the daemon started
+		if use.chain == id {
+			made.users++
+		}
+	}
+	l.chains[id] = made
+	return made, nil
+}
+
+// upperdirLabel is where the snapshotter says which folder a layer was unpacked to.
+const upperdirLabel = "containerd.io/snapshot/overlay.upperdir"
+
+func (l *Layers) readChain(ctx context.Context, id digest.Digest) (*chain, error) {
+	if id == emptyChain {
+		return &chain{lower: []string{filepath.Join(l.o.options.Root, "empty")}, mode: 0o755}, nil
+	}
+	made := &chain{}
+	for name := id.String(); name != ""; {
+		info, err := l.o.snapshotter.Stat(ctx, name)
+		if err != nil {
+			return nil, fmt.Errorf("layer %s: %w", name, err)
+		}
+		folder := info.Labels[upperdirLabel]
+		if len(made.lower) == 0 {
+			stat, err := os.Stat(folder)
+			if err != nil {
+				return nil, fmt.Errorf("layer %s: %w", name, err)
+			}
+			made.mode = stat.Mode()
+			if owner, ok := stat.Sys().(*syscall.Stat_t); ok {
+				made.uid, made.gid = int(owner.Uid), int(owner.Gid)
+			}
+		}
+		short, err := l.shortPath(folder)
+		if err != nil {
+			return nil, err
+		}
+		made.lower = append(made.lower, short)
+		name = info.Parent
+	}
+	return made, nil
+}
+
+// shortPath makes a link to a layer's folder whose path is short: the options of a mount must fit into a page.
+func (l *Layers) shortPath(folder string) (string, error) {
+	number, err := strconv.ParseUint(filepath.Base(filepath.Dir(folder)), 10, 64)
+	if err != nil {
+		return folder, nil // not numbered: long, but right
+	}
+	link := filepath.Join(l.o.options.Root, "l", strconv.FormatUint(number, 36))
+	target, err := filepath.Rel(filepath.Dir(link), folder)
+	if err != nil {
+		return "", err
+	}
+	if old, err := os.Readlink(link); err == nil && old == target {
+		return link, nil
+	}
+	if err := os.Symlink(target, link); err != nil && !errors.Is(err, fs.ErrExist) {
+		return "", err
+	}
+	return link, nil
+}
+
+// Mounts says how the root file system is mounted. Where the paths of the read-only layers do not fit into the
+// options of mount(2), each is an option "lowerdir+" of its own, for fsconfig(2) of Linux 6.5 and newer.
+func (l *Layers) Mounts(ctx context.Context, id core.ContainerID) ([]core.FSMount, error) {
+	l.mu.Lock()
+	use, exists := l.known[id]
+	below := l.chains[use.chain]
+	l.mu.Unlock()
+	if !exists {
+		return nil, core.NotFound("container %s has no writable layer", id.Short())
+	}
+	if below == nil {
+		l.collecting.RLock()
+		defer l.collecting.RUnlock()
+		var err error
+		if below, err = l.chain(l.o.context(ctx), use.chain); err != nil {
+			return nil, fmt.Errorf("layers below container %s: %w", id.Short(), err)
+		}
+	}
+	dir := l.dir(id)
+	options := append([]string{"lowerdir=" + strings.Join(below.lower, ":"), "upperdir=" + dir + "/upper", "workdir=" + dir + "/work"}, l.options...)
+	if len(strings.Join(options, ",")) > mountOptionsLimit {
+		single := make([]string, 0, len(below.lower)+len(options))
+		for _, lower := range below.lower {
+			single = append(single, "lowerdir+="+lower)
+		}
+		options = append(single, options[1:]...)
+	}
+	return []core.FSMount{{Type: "overlay", Source: "overlay", Options: options}}, nil
+}
+
+// Remove deletes the layer; one that is not there is no error. The folder leaves at once and is deleted later.
+func (l *Layers) Remove(_ context.Context, id core.ContainerID) error {
+	if !validID(id) {
+		return core.Invalid("invalid container ID %q", id)
+	}
+	if err := l.o.trash.throw(l.dir(id)); err != nil {
+		return fmt.Errorf("remove writable layer of container %s: %w", id.Short(), err)
+	}
+	l.release(id)
+	return nil
+}
+
+// release stops counting the container as a user of its chain.
+func (l *Layers) release(id core.ContainerID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	use, exists := l.known[id]
+	if !exists {
+		return
+	}
+	delete(l.known, id)
+	if below := l.chains[use.chain]; below != nil {
+		below.users--
+	}
+}
+
+// Usage is the size in bytes of the writable layer, and of everything below it.
+func (l *Layers) Usage(ctx context.Context, id core.ContainerID) (rw, root int64, err error) {
+	ctx = l.o.context(ctx)
+	l.mu.Lock()
+	use, exists := l.known[id]
+	l.mu.Unlock()
+	if !exists {
+		return 0, 0, core.NotFound("container %s has no writable layer", id.Short())
+	}
+	upper, err := continuity.DiskUsage(ctx, filepath.Join(l.dir(id), "upper"))
+	if err != nil {
+		return 0, 0, fmt.Errorf("measure container %s: %w", id.Short(), err)
+	}
+	root, err = l.o.unpackedSize(ctx, use.chain)
+	if err != nil {
+		return 0, 0, err
+	}
+	return upper.Size, root, nil
+}
+
+// List names the layers that exist, half-made ones too.
+func (l *Layers) List(context.Context) ([]core.ContainerID, error) { return l.list() }
+
+func (l *Layers) list() (ids []core.ContainerID, err error) {
+	entries, err := os.ReadDir(l.o.options.LayersRoot)
+	if err != nil {
+		return nil, err
+	}
+	for _, entry := range entries {
+		if id := core.ContainerID(entry.Name()); entry.IsDir() && validID(id) {
+			ids = append(ids, id)
+		}
+	}
+	return ids, nil
+}
+
+// prepareCollection forgets the chains that nobody uses and lists those that somebody does. The caller holds
+// collecting for writing.
+func (l *Layers) prepareCollection() (used []chainUse) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for id, chain := range l.chains {
+		if chain.users == 0 {
+			delete(l.chains, id)
+		}
+	}
+	seen := map[chainUse]bool{}
+	for _, use := range l.known {
+		if !seen[use] {
+			seen[use] = true
+			used = append(used, use)
+		}
+	}
+	return used
+}
+
+// Users says how many containers stand on each image.
+func (l *Layers) Users() map[core.ImageID]int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	users := map[core.ImageID]int{}
+	for _, use := range l.known {
+		users[core.ImageID(use.image)]++
+	}
+	return users
+}
+
+func readUse(dir string) (use chainUse, err error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return use, err
+	}
+	for _, entry := range entries {
+		if chain, ok := strings.CutPrefix(entry.Name(), chainPrefix); ok {
+			use.chain = digest.Digest(chain)
+		}
+		if image, ok := strings.CutPrefix(entry.Name(), imagePrefix); ok {
+			use.image = digest.Digest(image)
+		}
+	}
+	return use, nil
+}
+
+// validID keeps folders' names to what the engine hands out, so that no path is ever made of anything else.
+func validID(id core.ContainerID) bool {
+	if len(id) == 0 || len(id) > 128 {
+		return false
+	}
+	for _, c := range id {
+		if (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && c != '-' && c != '_' {
+			return false
+		}
+	}
+	return true
+}
