@@ -1,6 +1,8 @@
 package server
 
 import (
+	"net/http"
+
 	"github.com/berth-engine/berth/core"
 )
 
@@ -17,6 +19,6 @@ func noSwarm(*call) error {
 // notInSwarm answers for leaving a swarm.
 func notInSwarm(*call) error { return core.Unavailable("This node is not part of a swarm") }
 
-func noPlugins(c *call) error { return c.json(200, []struct{}{}) }
+func noPlugins(c *call) error { return c.json(http.StatusOK, []struct{}{}) }
 
 func noPlugin(c *call) error { return core.NotFound("plugin %q not found", c.name) }

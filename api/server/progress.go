@@ -2,7 +2,7 @@ package server
 
 import (
 	"encoding/json"
-	"io"
+	"net/http"
 	"sync"
 
 	"github.com/berth-engine/berth/api/wire"
@@ -65,7 +65,7 @@ func (p *progress) finish(err error) error {
 	case err == nil:
 		if !p.c.started {
 			p.c.w.Header().Set("Content-Type", "application/json")
-			p.c.status(200)
+			p.c.status(http.StatusOK)
 		}
 		return p.err
 	case !p.c.started:
@@ -92,11 +92,13 @@ type lateWriter struct {
 	contentType string
 }
 
+// Write writes a part of the answer.
 func (w lateWriter) Write(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
 	if !w.c.started {
 		w.c.w.Header().Set("Content-Type", w.contentType)
 	}
 	return w.c.Write(p)
 }
-
-var _ io.Writer = lateWriter{}
