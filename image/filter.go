@@ -38,7 +38,9 @@ func (o *Organ) condition(ctx context.Context, key string, values []string, all 
 		if err != nil {
 			return nil, err
 		}
-		return func(image *core.Image) bool { return wanted == (len(image.RepoTags) == 0 && len(image.RepoDigests) == 0) }, nil
+		return func(image *core.Image) bool {
+			return wanted == (len(image.RepoTags) == 0 && len(image.RepoDigests) == 0)
+		}, nil
 	case "label":
 		return func(image *core.Image) bool { return hasLabels(image, values) }, nil
 	case "label!":

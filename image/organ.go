@@ -38,6 +38,7 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/containerd/log"
 	"github.com/containerd/platforms"
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	bolt "go.etcd.io/bbolt"
 
@@ -245,6 +246,15 @@ func (o *Organ) lease(ctx context.Context) (leased context.Context, done func(),
 			o.log.Warn("a lease stays until it expires", "lease", lease.ID, "error", err)
 		}
 	}, nil
+}
+
+// protect takes content into the lease of the context, with all that it refers to.
+func (o *Organ) protect(ctx context.Context, content digest.Digest) error {
+	id, ok := leases.FromContext(ctx)
+	if !ok {
+		return nil
+	}
+	return o.leases.AddResource(ctx, leases.Lease{ID: id}, leases.Resource{ID: content.String(), Type: "content"})
 }
 
 // dropStaleLeases removes leases of operations that a crash cut short, and reports whether there were any.

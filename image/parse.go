@@ -221,10 +221,10 @@ func (o *Organ) unpackedSize(ctx context.Context, chain digest.Digest) (size int
 // (github.com/moby/docker-image-spec, specs-go/v1).
 type configFile struct {
 	Created *time.Time `json:"created"`
-	Author  string     `json:"author"`
+	Author  string     `json:"author,omitempty"`
 	ocispec.Platform
-	Comment string            `json:"comment"`
-	Parent  string            `json:"parent"`
+	Comment string            `json:"comment,omitempty"`
+	Parent  string            `json:"parent,omitempty"`
 	Config  configFileConfig  `json:"config"`
 	RootFS  ocispec.RootFS    `json:"rootfs"`
 	History []ocispec.History `json:"history"`
@@ -232,13 +232,13 @@ type configFile struct {
 
 type configFileConfig struct {
 	ocispec.ImageConfig
-	Hostname    string
-	Domainname  string
-	Healthcheck *core.Healthcheck
-	ArgsEscaped bool
-	OnBuild     []string
-	StopTimeout *int
-	Shell       []string
+	Hostname    string            `json:",omitempty"`
+	Domainname  string            `json:",omitempty"`
+	Healthcheck *core.Healthcheck `json:",omitempty"`
+	ArgsEscaped bool              `json:",omitempty"`
+	OnBuild     []string          `json:",omitempty"`
+	StopTimeout *int              `json:",omitempty"`
+	Shell       []string          `json:",omitempty"`
 }
 
 func (c *configFile) image(target ocispec.Descriptor) core.Image {
@@ -309,7 +309,9 @@ func fromOCI(p ocispec.Platform) core.Platform {
 }
 
 // matcher accepts exactly the platform that the user named, and its older variants.
-func matcher(p core.Platform) platforms.MatchComparer { return platforms.Only(platforms.Normalize(toOCI(p))) }
+func matcher(p core.Platform) platforms.MatchComparer {
+	return platforms.Only(platforms.Normalize(toOCI(p)))
+}
 
 func (o *Organ) wanted(p core.Platform) string {
 	if p == (core.Platform{}) {

@@ -98,6 +98,9 @@ func (t *Transfers) pushOne(ctx context.Context, stored ocispec.Descriptor, tag 
 		return err
 	}
 	defer done()
+	if err := t.o.protect(leased, stored.Digest); err != nil {
+		return err
+	}
 	target, err := t.o.pushable(leased, stored, platform)
 	if err != nil {
 		return err
