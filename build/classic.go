@@ -33,7 +33,7 @@ const remoteSession = "client-session"
 // the first progress is one of the request: what is wrong with the tar, the Dockerfile or the options.
 //
 // All output goes through progress: Docker's classic text as Stream, at the end the ID as Aux; with version "2" BuildKit's
-// trace as Aux; with Quiet the ID alone as Stream.
+// trace as Aux; with Quiet nothing but the Aux unless it fails.
 func (b *Builder) Build(ctx context.Context, body io.Reader, options core.BuildOptions, progress core.ProgressFunc) (core.ImageID, error) {
 	ctx, done := b.cancellable(ctx, options.BuildID)
 	defer done()
@@ -245,7 +245,13 @@ func (e *engine) open(ctx context.Context, request *controlapi.SolveRequest, fil
 		request.Session = options.SessionID
 		return func() {}, nil
 	}
-	own, err := session.NewSession(ctx, "")
+	// BuildKit updates the last copy of a context that has the same shared key, and takes files of equal size and time
+	// for equal. Tars are often made with all times zero: only the same tar may share.
+	key := identity.NewID()
+	if files != nil {
+		key = files.sum
+	}
+	own, err := session.NewSession(ctx, key)
 	if err != nil {
 		return nil, core.Internal("open a build session: %w", err)
 	}

@@ -4,6 +4,8 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"io"
 	gofs "io/fs"
@@ -30,6 +32,8 @@ const xattrPrefix = "SCHILY.xattr."
 type tarFS struct {
 	root  *node
 	spool *spool
+	// sum is that of the whole tar: equal contexts can be recognized without a look at every file.
+	sum string
 }
 
 // node is a file, folder or link of the tree.
@@ -58,7 +62,8 @@ func readTar(ctx context.Context, r io.Reader, folder string) (_ *tarFS, err err
 			err = errors.Join(err, t.Close())
 		}
 	}()
-	archive := tar.NewReader(plain)
+	sum := sha256.New()
+	archive := tar.NewReader(io.TeeReader(plain, sum))
 	for {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -74,6 +79,7 @@ func readTar(ctx context.Context, r io.Reader, folder string) (_ *tarFS, err err
 			return nil, err
 		}
 	}
+	t.sum = hex.EncodeToString(sum.Sum(nil))
 	return t, nil
 }
 

@@ -54,11 +54,10 @@ func classic(ctx context.Context, e *engine, request *controlapi.SolveRequest, p
 		return "", explain(ctx, err)
 	}
 	t.finish()
-	if options.Quiet {
-		progress(core.Progress{Stream: string(id) + "\n"})
-		return id, nil
-	}
 	progress(core.Progress{Aux: imageIDAux{id}})
+	if options.Quiet {
+		return id, nil // the API says the ID
+	}
 	out(fmt.Sprintf("Successfully built %s\n", id.Short()))
 	names, err := tags(options.Tags)
 	if err != nil {
