@@ -47,7 +47,7 @@ func ContainerInspect(view core.ContainerView, version Version) any {
 	if view.SizeRw >= 0 && view.SizeRoot >= 0 {
 		shape.SizeRw, shape.SizeRootFs = &view.SizeRw, &view.SizeRoot
 	}
-	return legacyInspect(&shape, version)
+	return legacyInspect(&shape, c, version)
 }
 
 func inside(dir, name string) string {

@@ -79,6 +79,9 @@ func DecodeCreate(body []byte, version Version) (request core.CreateRequest, war
 	if limit := shape.HostConfig.PidsLimit; limit != nil && *limit <= 0 {
 		shape.HostConfig.PidsLimit = nil // unlimited, in the only spelling that the engine sees
 	}
+	if swappiness := shape.HostConfig.MemorySwappiness; swappiness != nil && *swappiness == -1 {
+		shape.HostConfig.MemorySwappiness = nil // the docker command's spelling of "not given"
+	}
 	if request.Config, err = configFrom(shape.Config); err != nil {
 		return request, nil, err
 	}

@@ -1,7 +1,7 @@
 package wire
 
 import (
-	"maps"
+	"slices"
 	"time"
 
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
@@ -65,6 +65,16 @@ func imageConfig(c *core.Config) *dockerspec.DockerOCIImageConfig {
 
 // ImageList shows images (GET /images/json).
 func ImageList(images []core.ImageUsage, version Version) any {
+	if version.Before(51) { // nobody counted the containers of an image, but for GET /system/df
+		images = slices.Clone(images)
+		for i := range images {
+			images[i].Containers = -1
+		}
+	}
+	return imageSummaries(images, version)
+}
+
+func imageSummaries(images []core.ImageUsage, version Version) any {
 	if version.Before(44) {
 		return each(list(images), func(img core.ImageUsage) imageUpTo43 {
 			return imageUpTo43{Summary: imageSummary(img, version), VirtualSize: img.Size}
@@ -89,10 +99,7 @@ func imageSummary(img core.ImageUsage, version Version) image.Summary {
 		shape.Created = img.Created.Unix()
 	}
 	if shape.Labels == nil {
-		shape.Labels = maps.Clone(img.Config.Labels)
-	}
-	if version.Before(51) {
-		shape.Containers = -1
+		shape.Labels = img.Config.Labels
 	}
 	if version.Before(48) {
 		shape.Descriptor = nil

@@ -49,7 +49,7 @@ type networkSettingsUpTo51 struct {
 }
 
 // legacyInspect shows a container as the version does.
-func legacyInspect(shape *container.InspectResponse, version Version) any {
+func legacyInspect(shape *container.InspectResponse, c *core.Container, version Version) any {
 	if version.Before(45) {
 		// Until 1.44 the short ID and the hostname were listed among the aliases of user-defined networks.
 		for name, e := range shape.NetworkSettings.Networks {
@@ -67,6 +67,9 @@ func legacyInspect(shape *container.InspectResponse, version Version) any {
 		InspectResponse: shape,
 		Config:          configUpTo51{Config: shape.Config, OnBuild: shape.Config.OnBuild},
 		NetworkSettings: networkSettingsUpTo51{NetworkSettings: shape.NetworkSettings},
+	}
+	if e := c.Endpoints[c.Host.NetworkMode]; e != nil && e.WantMAC != nil {
+		old.Config.MacAddress = e.WantMAC.String()
 	}
 	if e := shape.NetworkSettings.Networks[network.NetworkBridge]; e != nil {
 		s := &old.NetworkSettings

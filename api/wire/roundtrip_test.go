@@ -2,10 +2,13 @@ package wire
 
 import (
 	"encoding/json"
-	"fmt"
+	"hash/crc32"
 	"net"
 	"net/netip"
 	"reflect"
+	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,68 +18,72 @@ import (
 	"github.com/berth-engine/berth/core"
 )
 
-// filler sets every field that it reaches to a value of its own, so that a conversion that forgets or mixes up a
-// field is found.
-type filler struct{ n int }
+// filled sets every field of a value to something of its own, so that a conversion that forgets or mixes up fields
+// is found. What it sets follows from the field's path, so that a new field leaves the others as they were.
+func filled[T any]() T {
+	var value T
+	fill(reflect.ValueOf(&value).Elem(), "")
+	return value
+}
 
-func (f *filler) fill(v reflect.Value) {
-	f.n++
+func fill(v reflect.Value, path string) {
+	sum := crc32.ChecksumIEEE([]byte(path))
+	a, b := byte(sum), byte(sum>>8)
 	switch special := v.Addr().Interface().(type) {
 	case *netip.Addr:
-		*special = netip.AddrFrom4([4]byte{10, 0, byte(f.n >> 8), byte(f.n)})
+		*special = netip.AddrFrom4([4]byte{10, a, b, 1})
 		return
 	case *netip.Prefix:
-		*special = netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(f.n), 0, 0}), 16)
+		*special = netip.PrefixFrom(netip.AddrFrom4([4]byte{10, a, b, 0}), 24)
 		return
 	case *time.Time:
-		*special = time.Unix(int64(1_700_000_000+f.n), 0).UTC()
+		*special = time.Unix(1_700_000_000+int64(sum%1_000_000), 0).UTC()
 		return
 	case *net.HardwareAddr:
-		*special = net.HardwareAddr{2, 0, 0, 0, byte(f.n >> 8), byte(f.n)}
+		*special = net.HardwareAddr{2, 0, 0, 0, a, b}
 		return
 	case *core.Port:
-		*special = core.Port{Number: uint16(f.n), Protocol: core.UDP}
+		*special = core.Port{Number: uint16(sum), Protocol: core.UDP}
 		return
 	}
 	switch v.Kind() {
 	case reflect.Struct:
 		for i := range v.NumField() {
-			f.fill(v.Field(i))
+			field := v.Type().Field(i)
+			name := path + "." + field.Name
+			if field.Anonymous {
+				name = path
+			}
+			fill(v.Field(i), name)
 		}
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
-		f.fill(v.Elem())
+		fill(v.Elem(), path)
 	case reflect.Slice:
 		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
-		f.fill(v.Index(0))
-		f.fill(v.Index(1))
+		fill(v.Index(0), path+"[0]")
+		fill(v.Index(1), path+"[1]")
 	case reflect.Array:
 		for i := range v.Len() {
-			f.fill(v.Index(i))
+			fill(v.Index(i), path+"["+strconv.Itoa(i)+"]")
 		}
 	case reflect.Map:
 		v.Set(reflect.MakeMap(v.Type()))
 		key, value := reflect.New(v.Type().Key()).Elem(), reflect.New(v.Type().Elem()).Elem()
-		f.fill(key)
-		f.fill(value)
+		fill(key, "a key")
+		fill(value, path+" value")
 		v.SetMapIndex(key, value)
 	case reflect.String:
-		v.SetString(fmt.Sprintf("s%d", f.n))
+		v.SetString(strings.TrimPrefix(path, "."))
 	case reflect.Bool:
 		v.SetBool(true)
 	case reflect.Int, reflect.Int64, reflect.Int32:
-		v.SetInt(int64(f.n))
-	case reflect.Uint, reflect.Uint64, reflect.Uint32, reflect.Uint16:
-		v.SetUint(uint64(f.n))
+		v.SetInt(int64(sum%100_000) + 1)
+	case reflect.Uint, reflect.Uint64, reflect.Uint32, reflect.Uint16, reflect.Uint8:
+		v.SetUint(uint64(sum%200) + 1)
 	default:
 		panic("no value for " + v.Type().String())
 	}
-}
-
-func filled[T any]() T {
-	var value T
-	new(filler).fill(reflect.ValueOf(&value).Elem())
-	return value
 }
 
 // throughJSON sends a shape over the wire and reads it back.
@@ -98,6 +105,7 @@ func TestNoFieldOfAContainerIsSwallowedOnTheWay(t *testing.T) {
 	t.Run("config", func(t *testing.T) {
 		t.Parallel()
 		want := filled[core.Config]()
+		slices.SortFunc(want.ExposedPorts, comparePorts) // a set: it comes back in order
 		got, err := configFrom(throughJSON(t, config(&want)))
 		if err != nil {
 			t.Fatal(err)

@@ -189,7 +189,7 @@ func legacyDiskUsage(shape *diskUsageUpTo52, u *core.DiskUsage, version Version)
 		shape.LayersSize = u.LayersSize
 		shape.Images, s.Items = s.Items, nil
 		if version.Before(44) {
-			shape.Images = ImageList(u.Images, version)
+			shape.Images = imageSummaries(u.Images, version)
 		}
 	}
 	if s := shape.ContainerUsage; s != nil {
