@@ -76,12 +76,17 @@ func pushError(named reference.Named, err error) error {
 	return plain(err)
 }
 
-// plain takes containerd's words off a failure of the network, so that it reads as Docker's: Get "https://…": dial …
+// plain takes containerd's words off a failure of the network, so that it reads as Docker's: Get "https://…/v2/": dial …
 func plain(err error) error {
-	if failed, ok := errors.AsType[*url.Error](err); ok {
+	failed, ok := errors.AsType[*url.Error](err)
+	if !ok {
+		return err
+	}
+	address, parseErr := url.Parse(failed.URL)
+	if parseErr != nil {
 		return core.Internal("%w", failed)
 	}
-	return err
+	return core.Internal("%w", &url.Error{Op: "Get", URL: address.Scheme + "://" + address.Host + "/v2/", Err: failed.Err})
 }
 
 func isOurs(err error) bool {
