@@ -8,7 +8,10 @@ import (
 	"log/slog"
 	"maps"
 	"os"
+	"path/filepath"
 	"runtime/debug"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,6 +19,7 @@ import (
 	berrors "go.etcd.io/bbolt/errors"
 
 	"github.com/berth-engine/berth/core"
+	"github.com/berth-engine/berth/lib/atomicfile"
 )
 
 // coalesce is how long a record that is not durable may wait for company before it is written.
@@ -24,8 +28,14 @@ const coalesce = 50 * time.Millisecond
 // Records keeps containers. One goroutine writes: everything that was asked for while the disk was busy goes into the
 // next transaction, so that many containers cost few writes. A record that is made and deleted before the disk saw it
 // costs none.
+//
+// What a record says is also in a small file in a second folder, which lives in memory (tmpfs): a daemon that is killed
+// before its records reached the disk finds them there. After a reboot that folder is empty, and so are the runtime
+// states that only these records tell of.
 type Records struct {
 	db     *bolt.DB
+	live   string     // the folder in memory
+	files  sync.Mutex // one writer of a live file at a time; taken before mu
 	logger *slog.Logger
 	wake   chan struct{} // one token: there is something to write now
 	quit   chan struct{} // closed by Close
@@ -47,8 +57,11 @@ type waiter struct {
 
 // Open opens or makes the file. One that is damaged beyond use is set aside under another name, which is logged, and
 // a new one is begun: the daemon must start. The file of a newer Berth, or one that another daemon has open, is an
-// error.
-func Open(path string, logger *slog.Logger) (*Records, error) {
+// error. live is the folder in memory, which is made when it is missing.
+func Open(path, live string, logger *slog.Logger) (*Records, error) {
+	if err := os.MkdirAll(live, 0o700); err != nil {
+		return nil, err
+	}
 	db, err := openSound(path)
 	if err != nil && damaged(err) {
 		aside := path + ".damaged-" + time.Now().UTC().Format("20060102T150405.000000000")
@@ -62,7 +75,7 @@ func Open(path string, logger *slog.Logger) (*Records, error) {
 		return nil, err
 	}
 	r := &Records{
-		db: db, logger: logger,
+		db: db, live: live, logger: logger,
 		wake: make(chan struct{}, 1), quit: make(chan struct{}), ended: make(chan struct{}),
 		pending: map[core.ContainerID][]byte{}, onDisk: map[core.ContainerID]bool{},
 	}
@@ -158,12 +171,10 @@ func (r *Records) Save(ctx context.Context, c *core.Container, durable bool) err
 	if err != nil {
 		return core.Internal("container %s: record: %w", c.ID, err)
 	}
-	r.mu.Lock()
-	if r.closed {
-		r.mu.Unlock()
-		return core.Unavailable("container %s: record: the daemon is shutting down", c.ID)
+	if err := r.keep(c.ID, value); err != nil {
+		return err
 	}
-	r.pending[c.ID] = value
+	r.mu.Lock()
 	if !durable {
 		r.soon()
 		r.mu.Unlock()
@@ -181,8 +192,36 @@ func (r *Records) Save(ctx context.Context, c *core.Container, durable bool) err
 	}
 }
 
+// keep writes the live file and queues the record for the disk.
+func (r *Records) keep(id core.ContainerID, value []byte) error {
+	r.files.Lock()
+	defer r.files.Unlock()
+	r.mu.Lock()
+	closed := r.closed
+	if !closed {
+		r.pending[id] = value
+	}
+	r.mu.Unlock()
+	if closed {
+		return core.Unavailable("container %s: record: the daemon is shutting down", id)
+	}
+	if err := atomicfile.WriteFile(r.livePath(id), value, 0o600, false); err != nil {
+		return core.Internal("container %s: record: %w", id, err)
+	}
+	return nil
+}
+
+func (r *Records) livePath(id core.ContainerID) string {
+	return filepath.Join(r.live, string(id)+".json")
+}
+
 // Delete forgets a container soon, in the order of the calls.
 func (r *Records) Delete(_ context.Context, id core.ContainerID) error {
+	r.files.Lock()
+	defer r.files.Unlock()
+	if err := os.Remove(r.livePath(id)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return core.Internal("container %s: record: %w", id, err)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
@@ -322,6 +361,36 @@ func (r *Records) All(context.Context) ([]*core.Container, error) {
 	if len(bad) > 0 {
 		if err := r.setAside(bad); err != nil {
 			return nil, core.Internal("set aside damaged records: %w", err)
+		}
+	}
+	return r.overlay(all)
+}
+
+// overlay puts the live records, which are never older, over those from the disk.
+func (r *Records) overlay(all []*core.Container) ([]*core.Container, error) {
+	entries, err := os.ReadDir(r.live)
+	if err != nil {
+		return nil, core.Internal("read records: %w", err)
+	}
+	for _, entry := range entries {
+		id, isRecord := strings.CutSuffix(entry.Name(), ".json")
+		if !isRecord {
+			continue // the remains of a write that was cut off
+		}
+		value, err := os.ReadFile(filepath.Join(r.live, entry.Name()))
+		c := new(core.Container)
+		if err == nil {
+			err = json.Unmarshal(value, c)
+		}
+		if err != nil || string(c.ID) != id {
+			r.logger.Error("the live record of a container can't be read: what is on the disk counts", "container", id, "error", err)
+			continue
+		}
+		at := slices.IndexFunc(all, func(other *core.Container) bool { return other.ID == c.ID })
+		if at < 0 {
+			all = append(all, c)
+		} else {
+			all[at] = c
 		}
 	}
 	return all, nil

@@ -21,7 +21,12 @@ var silent = slog.New(slog.DiscardHandler)
 
 func openRecords(t *testing.T, path string) *Records {
 	t.Helper()
-	r, err := Open(path, silent)
+	return openLive(t, path, t.TempDir()) // an empty folder: the machine was rebooted
+}
+
+func openLive(t *testing.T, path, live string) *Records {
+	t.Helper()
+	r, err := Open(path, live, silent)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,6 +97,39 @@ func TestRecordsSurvive(t *testing.T) {
 	}
 	if got := names(t, openRecords(t, path)); got != "" {
 		t.Errorf("after the deletion the file holds %q", got)
+	}
+}
+
+func TestAKilledDaemonFindsWhatTheDiskNeverSaw(t *testing.T) {
+	t.Parallel()
+	path, live := filepath.Join(t.TempDir(), "records.db"), t.TempDir()
+	r := openLive(t, path, live)
+	web, once, torn := container("web"), container("once"), container("torn")
+	save(t, r, web, true)
+	save(t, r, torn, true)
+	web.State.PID = 42
+	save(t, r, web, false)
+	save(t, r, once, false)
+	r.mu.Lock()
+	clear(r.pending) // the daemon dies before the writer wakes
+	r.mu.Unlock()
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(live, string(torn.ID)+".json"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r = openLive(t, path, live)
+	all, err := r.All(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	pids := map[string]int{}
+	for _, c := range all {
+		pids[c.Name] = c.State.PID
+	}
+	if len(pids) != 3 || pids["web"] != 42 {
+		t.Errorf("found %v", pids)
 	}
 }
 
@@ -205,7 +243,7 @@ func TestOtherDaemons(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "records.db")
 	r := openRecords(t, path)
-	if _, err := Open(path, silent); err == nil || !strings.Contains(err.Error(), "in use by another daemon") {
+	if _, err := Open(path, t.TempDir(), silent); err == nil || !strings.Contains(err.Error(), "in use by another daemon") {
 		t.Errorf("a second daemon gets %v", err)
 	}
 	if err := r.db.Update(func(tx *bolt.Tx) error { return tx.Bucket(bucketMeta).Put(keyVersion, []byte("2")) }); err != nil {
@@ -214,7 +252,7 @@ func TestOtherDaemons(t *testing.T) {
 	if err := r.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(path, silent); err == nil || !strings.Contains(err.Error(), "another version") {
+	if _, err := Open(path, t.TempDir(), silent); err == nil || !strings.Contains(err.Error(), "another version") {
 		t.Errorf("an older daemon gets %v", err)
 	}
 }
@@ -324,7 +362,7 @@ func TestOldEventsGo(t *testing.T) {
 }
 
 func BenchmarkDurableSave(b *testing.B) {
-	r, err := Open(filepath.Join(b.TempDir(), "records.db"), silent)
+	r, err := Open(filepath.Join(b.TempDir(), "records.db"), b.TempDir(), silent)
 	if err != nil {
 		b.Fatal(err)
 	}
