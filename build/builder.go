@@ -12,7 +12,6 @@ import (
 	"github.com/containerd/containerd/v2/core/leases"
 	"github.com/containerd/containerd/v2/core/remotes/docker"
 	"github.com/containerd/containerd/v2/core/snapshots"
-	"github.com/containerd/containerd/v2/pkg/gc"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/berth-engine/berth/core"
@@ -33,7 +32,7 @@ type Options struct {
 	Images          images.Store
 	Leases          leases.Manager
 	// GarbageCollect removes what neither an image nor a lease holds.
-	GarbageCollect func(ctx context.Context) (gc.Stats, error)
+	GarbageCollect func(ctx context.Context) error
 	// Hosts says how registries are reached; nil: BuildKit's defaults.
 	Hosts docker.RegistryHosts
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/containerd/containerd/v2/core/diff/apply"
 	"github.com/containerd/containerd/v2/defaults"
+	"github.com/containerd/containerd/v2/pkg/gc"
 	"github.com/containerd/containerd/v2/plugins/diff/walking"
 	"github.com/containerd/platforms"
 	"github.com/moby/buildkit/cache/metadata"
@@ -41,6 +42,9 @@ import (
 	"google.golang.org/grpc"
 	"tags.cncf.io/container-device-interface/pkg/cdi"
 )
+
+// hostGatewayLabel is where buildx looks for what "host-gateway" means in --add-host.
+const hostGatewayLabel = "org.mobyproject.buildkit.worker.moby.host-gateway-ip"
 
 // engine is BuildKit, running.
 type engine struct {
@@ -110,13 +114,9 @@ func newWorker(ctx context.Context, options Options, hosts hostsFunc) (*imageWor
 	blobs := containerdsnapshot.NewContentStore(options.Content, options.Namespace)
 	names := namedImages{store: options.Images, namespace: options.Namespace, tag: options.Tag}
 	w, err := base.NewWorker(ctx, base.WorkerOpt{
-		ID:   id,
-		Root: options.Root,
-		Labels: map[string]string{
-			wlabel.Executor:    "berth",
-			wlabel.Snapshotter: options.SnapshotterName,
-			wlabel.Network:     "bridge",
-		},
+		ID:               id,
+		Root:             options.Root,
+		Labels:           labels(options),
 		Platforms:        []ocispec.Platform{platforms.Normalize(platforms.DefaultSpec())},
 		GCPolicy:         policy(options.Root, options.CacheLimit),
 		BuildkitVersion:  client.BuildkitVersion{Package: version.Package, Version: version.Version, Revision: version.Revision},
@@ -129,15 +129,30 @@ func newWorker(ctx context.Context, options Options, hosts hostsFunc) (*imageWor
 		ImageStore:       names,
 		RegistryHosts:    hosts,
 		LeaseManager:     leaseutil.WithNamespace(options.Leases, options.Namespace),
-		GarbageCollect:   options.GarbageCollect,
-		MetadataStore:    records,
-		MountPoolRoot:    filepath.Join(options.Root, "cachemounts"),
-		CDIManager:       cdiManager,
+		GarbageCollect: func(ctx context.Context) (gc.Stats, error) {
+			return nil, options.GarbageCollect(ctx)
+		},
+		MetadataStore: records,
+		MountPoolRoot: filepath.Join(options.Root, "cachemounts"),
+		CDIManager:    cdiManager,
 	})
 	if err != nil {
 		return nil, errors.Join(err, records.Close())
 	}
 	return &imageWorker{Worker: w, danglingPrefix: options.DanglingPrefix}, nil
+}
+
+// labels are what clients can learn of the worker.
+func labels(options Options) map[string]string {
+	all := map[string]string{
+		wlabel.Executor:    "berth",
+		wlabel.Snapshotter: options.SnapshotterName,
+		wlabel.Network:     "bridge",
+	}
+	if len(options.HostGateway) > 0 {
+		all[hostGatewayLabel] = options.HostGateway[0].String()
+	}
+	return all
 }
 
 // newController makes what plans: the solver with its frontends, remote caches and history.

@@ -31,6 +31,7 @@ import (
 // executor.Executor.
 type steps struct {
 	root     string // holds a folder per running step, and resolv.conf and hosts, which the steps share
+	cache    string // of seccomp programs
 	cgroup   string
 	run      func(ctx context.Context, bundle Bundle) error
 	networks map[pb.NetMode]network.Provider
@@ -40,6 +41,7 @@ type steps struct {
 func newExecutor(options Options, networks map[pb.NetMode]network.Provider, devices *cdidevices.Manager) *steps {
 	return &steps{
 		root:     stepsRoot(options),
+		cache:    filepath.Join(options.Root, "seccomp"),
 		cgroup:   options.CgroupParent,
 		run:      options.Run,
 		networks: networks,
@@ -105,7 +107,7 @@ func (s *steps) Run(ctx context.Context, id string, root executor.Mount, mounts 
 		return nil, err
 	}
 	err = s.run(ctx, Bundle{
-		ID: id, Dir: bundle,
+		ID: id, Dir: bundle, Cache: s.cache,
 		Stdin: reader(process.Stdin), Stdout: writer(process.Stdout), Stderr: writer(process.Stderr),
 		Signals: process.Signal,
 		Started: announce,

@@ -68,9 +68,9 @@ func newOrgan(t testing.TB) *organ {
 		Snapshotter:    mdb.Snapshotter("overlayfs"),
 		Images:         store,
 		Leases:         metadata.NewLeaseManager(mdb),
-		GarbageCollect: mdb.GarbageCollect,
+		GarbageCollect: func(ctx context.Context) error { _, err := mdb.GarbageCollect(ctx); return err },
 		CgroupParent:   "/berth-build-test",
-		Run:            Shim(shimPath(t), filepath.Join(root, "seccomp")),
+		Run:            Shim(shimPath(t)),
 	})
 	must(t, err)
 	t.Cleanup(func() {

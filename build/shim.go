@@ -18,6 +18,8 @@ import (
 type Bundle struct {
 	ID  string
 	Dir string // holds config.json
+	// Cache is a folder where compiled seccomp programs are kept from step to step.
+	Cache string
 	// Stdin, Stdout and Stderr are connected to the process; nil is /dev/null.
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
@@ -45,21 +47,20 @@ type stepReport struct {
 // patience is how long a shim that was told to end may take before it is killed.
 const patience = 10 * time.Second
 
-// Shim gives a Run for Options that runs each step with "berth-shim run BUNDLE ID CACHE". path is that of berth-shim,
-// cache a folder where it keeps compiled seccomp programs.
+// Shim gives a Run for Options that runs each step with "berth-shim run BUNDLE ID CACHE". path is that of berth-shim.
 //
 // The process's streams are the shim's own. Descriptor 3 carries reports to us, descriptor 4 signals from us, one number
 // a line; its end, by our will or by our death, makes the shim kill the step and remove its cgroup.
-func Shim(path, cache string) func(ctx context.Context, bundle Bundle) error {
+func Shim(path string) func(ctx context.Context, bundle Bundle) error {
 	return func(ctx context.Context, bundle Bundle) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		return runShim(ctx, path, cache, bundle)
+		return runShim(ctx, path, bundle)
 	}
 }
 
-func runShim(ctx context.Context, path, cache string, bundle Bundle) error {
+func runShim(ctx context.Context, path string, bundle Bundle) error {
 	reports, reportEnd, err := os.Pipe()
 	if err != nil {
 		return err
@@ -70,7 +71,7 @@ func runShim(ctx context.Context, path, cache string, bundle Bundle) error {
 		return errors.Join(err, reportEnd.Close())
 	}
 	defer control.Close()
-	command := exec.Command(path, "run", bundle.Dir, bundle.ID, cache)
+	command := exec.Command(path, "run", bundle.Dir, bundle.ID, bundle.Cache)
 	command.Dir = bundle.Dir
 	command.Stdin, command.Stdout, command.Stderr = bundle.Stdin, bundle.Stdout, bundle.Stderr
 	command.ExtraFiles = []*os.File{reportEnd, controlEnd}
