@@ -171,7 +171,8 @@ func (r *Records) Save(ctx context.Context, c *core.Container, durable bool) err
 	if err != nil {
 		return core.Internal("container %s: record: %w", c.ID, err)
 	}
-	if err := r.keep(c.ID, value); err != nil {
+	known, err := r.keep(c.ID, value)
+	if err != nil {
 		return err
 	}
 	r.mu.Lock()
@@ -186,26 +187,37 @@ func (r *Records) Save(ctx context.Context, c *core.Container, durable bool) err
 	r.now()
 	select {
 	case err := <-w.done:
+		if err != nil && !known {
+			return errors.Join(err, r.drop(c.ID)) // a container that could not be recorded never was
+		}
 		return err
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
 }
 
-// keep writes the live file and queues the record for the disk.
-func (r *Records) keep(id core.ContainerID, value []byte) error {
+// keep writes the live file and queues the record for the disk. known: the container has a record on the disk.
+func (r *Records) keep(id core.ContainerID, value []byte) (known bool, err error) {
 	r.files.Lock()
 	defer r.files.Unlock()
 	r.mu.Lock()
-	closed := r.closed
+	closed, known := r.closed, r.onDisk[id]
 	if !closed {
 		r.pending[id] = value
 	}
 	r.mu.Unlock()
 	if closed {
-		return core.Unavailable("container %s: record: the daemon is shutting down", id)
+		return known, core.Unavailable("container %s: record: the daemon is shutting down", id)
 	}
 	if err := atomicfile.WriteFile(r.livePath(id), value, 0o600, false); err != nil {
+		return known, core.Internal("container %s: record: %w", id, err)
+	}
+	return known, nil
+}
+
+// drop removes the live file; the caller holds files, or nobody else can know the container.
+func (r *Records) drop(id core.ContainerID) error {
+	if err := os.Remove(r.livePath(id)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return core.Internal("container %s: record: %w", id, err)
 	}
 	return nil
@@ -219,8 +231,8 @@ func (r *Records) livePath(id core.ContainerID) string {
 func (r *Records) Delete(_ context.Context, id core.ContainerID) error {
 	r.files.Lock()
 	defer r.files.Unlock()
-	if err := os.Remove(r.livePath(id)); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return core.Internal("container %s: record: %w", id, err)
+	if err := r.drop(id); err != nil {
+		return err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
