@@ -24,6 +24,10 @@ type Image struct {
 	MediaType    string // of the descriptor that ID names
 	ContentSize  int64  // bytes of that descriptor
 	ConfigDigest string
+	// Manifest is the digest of this platform's manifest: ID itself, unless that names an index. Stored is the bytes
+	// of content that it takes: manifest, configuration and layers as they travel.
+	Manifest string
+	Stored   int64
 	// RawConfig is the configuration blob, byte by byte.
 	RawConfig json.RawMessage
 }

@@ -24,7 +24,7 @@ func (h images) list(c *call) error {
 		SharedSize: c.truth("shared-size") && !c.version.Before(42),
 		Filters:    filters,
 	})
-	return c.reply(wire.ImageList(found, c.version), err)
+	return c.reply(wire.ImageList(found, c.version, c.truth("manifests")), err)
 }
 
 func (h images) inspect(c *call) error {
@@ -39,7 +39,7 @@ func (h images) inspect(c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.json(http.StatusOK, wire.ImageInspect(img, c.version))
+	return c.json(http.StatusOK, wire.ImageInspect(img, c.version, c.truth("manifests")))
 }
 
 func (h images) history(c *call) error {

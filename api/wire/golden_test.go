@@ -65,8 +65,9 @@ func TestAnswersAreShownAsEachVersionDoes(t *testing.T) {
 			e.Running = false
 			return ExecInspect(e)
 		}, &container.ExecInspectResponse{}},
-		{"image-inspect", func(v Version) any { return ImageInspect(goldenImage().Image, v) }, nil}, // Parent is Docker's own addition
-		{"image-list", func(v Version) any { return ImageList([]core.ImageUsage{goldenImage(), {}}, v) }, &[]image.Summary{}},
+		{"image-inspect", func(v Version) any { return ImageInspect(goldenImage().Image, v, false) }, nil}, // Parent is Docker's own addition
+		{"image-list", func(v Version) any { return ImageList([]core.ImageUsage{goldenImage(), {}}, v, false) }, &[]image.Summary{}},
+		{"image-list-manifests", func(v Version) any { return ImageList([]core.ImageUsage{goldenImage()}, v, true) }, &[]image.Summary{}},
 		{"image-history", func(Version) any { return ImageHistory([]core.ImageHistory{filled[core.ImageHistory](), {}}) }, &[]image.HistoryResponseItem{}},
 		{"network-inspect", func(Version) any { return NetworkInspect(filled[core.NetworkView]()) }, &network.Inspect{}},
 		{"network-list", func(v Version) any { return NetworkList([]core.NetworkView{filled[core.NetworkView](), {}}, v) }, &[]network.Summary{}},

@@ -12,8 +12,8 @@ import (
 	"github.com/berth-engine/berth/core"
 )
 
-// ImageInspect shows everything about an image (GET /images/{name}/json).
-func ImageInspect(img core.Image, version Version) any {
+// ImageInspect shows everything about an image (GET /images/{name}/json). manifests adds what it consists of.
+func ImageInspect(img core.Image, version Version, manifests bool) any {
 	shape := &image.InspectResponse{
 		ID:           string(img.ID),
 		RepoTags:     list(img.RepoTags),
@@ -30,6 +30,9 @@ func ImageInspect(img core.Image, version Version) any {
 		Metadata:     image.Metadata{LastTagTime: img.LastTagged},
 		Descriptor:   descriptor(&img),
 	}
+	if manifests && !version.Before(48) {
+		shape.Manifests = manifestSummaries(&img)
+	}
 	if !img.Created.IsZero() || version.Before(44) {
 		shape.Created = img.Created.UTC().Format(time.RFC3339Nano)
 	}
@@ -38,6 +41,33 @@ func ImageInspect(img core.Image, version Version) any {
 
 func descriptor(img *core.Image) *ocispec.Descriptor {
 	return &ocispec.Descriptor{MediaType: img.MediaType, Digest: digest.Digest(img.ID), Size: img.ContentSize}
+}
+
+// manifestSummaries shows the one manifest of an image that is known: that of its platform.
+func manifestSummaries(img *core.Image) []image.ManifestSummary {
+	if img.Manifest == "" {
+		return nil
+	}
+	manifest := ocispec.Descriptor{
+		MediaType: ocispec.MediaTypeImageManifest,
+		Digest:    digest.Digest(img.Manifest),
+		Platform: &ocispec.Platform{
+			OS: img.Platform.OS, Architecture: img.Platform.Architecture, Variant: img.Platform.Variant, OSVersion: img.Platform.OSVersion,
+		},
+	}
+	if img.Manifest == string(img.ID) {
+		manifest.MediaType, manifest.Size = img.MediaType, img.ContentSize
+	}
+	shape := image.ManifestSummary{
+		ID:         img.Manifest,
+		Descriptor: manifest,
+		Available:  true,
+		Kind:       image.ManifestKindImage,
+		ImageData:  &image.ImageProperties{Platform: *manifest.Platform, Containers: []string{}},
+	}
+	shape.Size.Content, shape.Size.Total = img.Stored, img.Size
+	shape.ImageData.Size.Unpacked = img.Size - img.Stored
+	return []image.ManifestSummary{shape}
 }
 
 func imageConfig(c *core.Config) *dockerspec.DockerOCIImageConfig {
@@ -63,13 +93,20 @@ func imageConfig(c *core.Config) *dockerspec.DockerOCIImageConfig {
 	return shape
 }
 
-// ImageList shows images (GET /images/json).
-func ImageList(images []core.ImageUsage, version Version) any {
+// ImageList shows images (GET /images/json). manifests adds what each consists of.
+func ImageList(images []core.ImageUsage, version Version, manifests bool) any {
 	if version.Before(51) { // nobody counted the containers of an image, but for GET /system/df
 		images = slices.Clone(images)
 		for i := range images {
 			images[i].Containers = -1
 		}
+	}
+	if manifests && !version.Before(47) {
+		return each(list(images), func(img core.ImageUsage) image.Summary {
+			shape := imageSummary(img, version)
+			shape.Manifests = manifestSummaries(&img.Image)
+			return shape
+		})
 	}
 	return imageSummaries(images, version)
 }
