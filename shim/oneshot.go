@@ -1,7 +1,5 @@
 //go:build cgo
 
-//go:build cgo
-
 package shim
 
 import (
