@@ -83,6 +83,16 @@ func (cs *Containers) Rename(ctx context.Context, ref, name string) error {
 // Views lists the containers, newest first.
 func (cs *Containers) Views() []*core.Container { return cs.table.views() }
 
+// AnyRunning reports whether a container has a process, so that a daemon that stops knows what it may take away.
+func (cs *Containers) AnyRunning() bool {
+	for _, c := range cs.table.views() {
+		if c.State.Running() {
+			return true
+		}
+	}
+	return false
+}
+
 // save writes the record of a container that already lives; a failure is told to the log, because what happened has
 // happened and the shims know it too.
 func (cs *Containers) save(ctx context.Context, c *core.Container, durable bool) {

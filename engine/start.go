@@ -230,6 +230,7 @@ func sandboxOf(c *core.Container) core.Sandbox {
 		Ports:      c.Host.PortBindings,
 		Exposed:    c.Config.ExposedPorts,
 		PublishAll: c.Host.PublishAllPorts,
+		Published:  c.Published,
 		DNS:        c.Host,
 		Sysctls:    c.Host.Sysctls,
 		Dir:        c.Dir,

@@ -1,0 +1,117 @@
+package filter_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/containerd/errdefs"
+
+	"github.com/berth-engine/berth/core"
+	"github.com/berth-engine/berth/engine/filter"
+)
+
+func never(ref string) (time.Time, error) { return time.Time{}, core.NoSuchContainer(ref) }
+
+func TestContainers(t *testing.T) {
+	t.Parallel()
+	web := &core.Container{
+		ID: "abc123", Name: "web-1", ImageID: "sha256:feed",
+		Config:    core.Config{Image: "nginx:latest", Labels: map[string]string{"tier": "front"}, ExposedPorts: []core.Port{{Number: 80, Protocol: core.TCP}}},
+		Endpoints: map[string]*core.Endpoint{"back": {NetworkID: "net1"}},
+		Mounts:    []core.Mount{{Type: core.MountVolume, Name: "data", Destination: "/data"}},
+		Published: []core.PublishedPort{{Port: core.Port{Number: 80, Protocol: core.TCP}, HostPort: 8080}},
+		State:     core.State{Status: core.StatusRunning, Health: &core.Health{Status: core.HealthHealthy}},
+	}
+	for _, test := range []struct {
+		key, value string
+		want       bool
+	}{
+		{"name", "web", true}, {"name", "^/web-1$", true}, {"name", "^web$", false}, {"name", "db", false},
+		{"id", "abc", true}, {"id", "bc", false},
+		{"label", "tier", true}, {"label", "tier=front", true}, {"label", "tier=back", false},
+		{"status", "running", true}, {"status", "exited", false},
+		{"health", "healthy", true}, {"health", "none", false},
+		{"ancestor", "nginx", true}, {"ancestor", "nginx:latest", true}, {"ancestor", "feed", true}, {"ancestor", "redis", false},
+		{"network", "back", true}, {"network", "net1", true}, {"network", "front", false},
+		{"volume", "data", true}, {"volume", "/data", true}, {"volume", "/other", false},
+		{"publish", "8080", true}, {"publish", "8000-9000/tcp", true}, {"publish", "8080/udp", false}, {"publish", "80", false},
+		{"expose", "80", true}, {"expose", "81", false},
+		{"exited", "0", false}, {"is-task", "true", false}, {"is-task", "false", true},
+	} {
+		match, err := filter.Containers(core.ContainerListOptions{Filters: core.Filters{test.key: {test.value}}}, never)
+		if err != nil {
+			t.Errorf("%s=%s: %v", test.key, test.value, err)
+			continue
+		}
+		if got := match(web); got != test.want {
+			t.Errorf("%s=%s: %v, want %v", test.key, test.value, got, test.want)
+		}
+	}
+	for _, bad := range []core.Filters{{"colour": {"red"}}, {"status": {"asleep"}}, {"exited": {"x"}}} {
+		if _, err := filter.Containers(core.ContainerListOptions{Filters: bad}, never); !errdefs.IsInvalidArgument(err) {
+			t.Errorf("%v: %v", bad, err)
+		}
+	}
+	if _, err := filter.Containers(core.ContainerListOptions{Filters: core.Filters{"before": {"nobody"}}}, never); !errdefs.IsNotFound(err) {
+		t.Errorf("before a container that is not there: %v", err)
+	}
+}
+
+func TestEvents(t *testing.T) {
+	t.Parallel()
+	event := core.Event{Type: "container", Action: "health_status: healthy", ID: "abc", Attributes: map[string]string{"name": "web", "image": "nginx", "tier": "front"}}
+	for _, test := range []struct {
+		filters core.Filters
+		want    bool
+	}{
+		{nil, true},
+		{core.Filters{"event": {"health_status"}}, true},
+		{core.Filters{"event": {"start", "health_status: healthy"}}, true},
+		{core.Filters{"event": {"start"}}, false},
+		{core.Filters{"type": {"container"}, "container": {"web"}}, true},
+		{core.Filters{"type": {"image"}}, false},
+		{core.Filters{"image": {"nginx"}}, true},
+		{core.Filters{"label": {"tier=back"}}, false},
+	} {
+		if got := filter.Event(event, test.filters); got != test.want {
+			t.Errorf("%v: %v, want %v", test.filters, got, test.want)
+		}
+	}
+}
+
+func TestMoments(t *testing.T) {
+	t.Parallel()
+	for _, good := range []string{"10m", "1h30m", "1700000000", "1700000000.5", "2026-01-02", "2026-01-02T03:04:05Z", "2026-01-02T03:04"} {
+		if at, err := filter.Moment(good); err != nil || at.IsZero() {
+			t.Errorf("%s: %v, %v", good, at, err)
+		}
+	}
+	for _, bad := range []string{"", "soon", "12:00", "-"} {
+		if _, err := filter.Moment(bad); !errdefs.IsInvalidArgument(err) {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+}
+
+func TestPrune(t *testing.T) {
+	t.Parallel()
+	match, err := filter.Prune(core.Filters{"until": {"1h"}, "label": {"a"}, "label!": {"keep"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := time.Now().Add(-2 * time.Hour)
+	for _, test := range []struct {
+		created time.Time
+		labels  map[string]string
+		want    bool
+	}{
+		{old, map[string]string{"a": ""}, true},
+		{time.Now(), map[string]string{"a": ""}, false},
+		{old, nil, false},
+		{old, map[string]string{"a": "", "keep": ""}, false},
+	} {
+		if got := match(test.created, test.labels); got != test.want {
+			t.Errorf("%v: %v, want %v", test.labels, got, test.want)
+		}
+	}
+}
