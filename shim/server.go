@@ -121,6 +121,8 @@ func (s *server) handle(link *wire.Conn, m *wire.Message, files []*os.File) {
 	case m.Update != nil && m.Update.Resources != nil:
 		err = c.update(m.Update.Resources)
 	case m.Ask != nil:
+		c.starting.Lock() // a start that the last daemon began is not half told
+		c.starting.Unlock()
 		reply.State = c.state()
 	case m.Delete != nil:
 		if err = s.delete(c); err == nil {

@@ -1,0 +1,228 @@
+package runtime
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/docker/go-units"
+	"golang.org/x/sys/unix"
+
+	"github.com/berth-engine/berth/core"
+	"github.com/berth-engine/berth/linux/cgroup"
+	"github.com/berth-engine/berth/shim/wire"
+)
+
+// undoTime is how long the undo of a failed start may take before the shim is killed.
+const undoTime = 10 * time.Second
+
+// names of the runtime that there is: Docker's own for it, and ours.
+var names = []string{"", "berth", "runc", "io.containerd.runc.v2"}
+
+// Start runs the container's first process. Streams that Attach queued are connected before the process runs. An
+// error means that nothing is left of the attempt.
+func (r *Runtime) Start(ctx context.Context, launch core.Launch) (core.Started, error) {
+	c := launch.Container
+	if !slices.Contains(names, c.Host.Runtime) {
+		return core.Started{}, core.Invalid("unknown or invalid runtime name: %s", c.Host.Runtime)
+	}
+	go cgroup.Warm()
+	b := r.box(c.ID, true)
+	if err := r.removeOld(ctx, b); err != nil {
+		return core.Started{}, err
+	}
+	m, files, err := r.startMessage(launch)
+	if err != nil {
+		b.dropWaiting()
+		return core.Started{}, err
+	}
+	waiting := b.takeWaiting()
+	for _, a := range waiting {
+		m.Start.Attach = append(m.Start.Attach, a.wire)
+		files = append(files, a.file)
+	}
+	started, err := r.launch(ctx, b, m, files)
+	for _, a := range waiting {
+		a.handed()
+	}
+	if err != nil {
+		b.dropAll()
+	}
+	r.pool.taken()
+	return started, err
+}
+
+// removeOld removes what an earlier run of the container left, which the engine has not asked to delete.
+func (r *Runtime) removeOld(ctx context.Context, b *box) error {
+	b.mu.Lock()
+	running := b.link != nil && !b.ended
+	old := b.link != nil
+	b.mu.Unlock()
+	if running {
+		return core.Conflict("container %s is already running", b.id)
+	}
+	if old {
+		return r.end(ctx, b)
+	}
+	return nil
+}
+
+// launch hands the start to a shim and waits for its answer.
+func (r *Runtime) launch(ctx context.Context, b *box, m *wire.Message, files []*os.File) (core.Started, error) {
+	s, err := r.pool.take(ctx, m.Start.HostMounts)
+	if err != nil {
+		return core.Started{}, err
+	}
+	l := b.connect(s.conn, s.pid)
+	reply, err := l.call(ctx, m, files...)
+	if err == nil && reply.Error == "" {
+		b.mu.Lock()
+		b.pid, b.paths = reply.PID, reply.State.CgroupPaths
+		b.mu.Unlock()
+		return core.Started{PID: reply.PID, At: reply.At}, nil
+	}
+	if err == nil {
+		err = errorOf(reply)
+	}
+	// The shim undoes its attempt and ends; one that does not is killed, and the rest is ours.
+	undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTime)
+	defer cancel()
+	if errors.Is(err, ctx.Err()) && ctx.Err() != nil {
+		cancel()
+	}
+	select {
+	case <-l.gone:
+	case <-undo.Done():
+		if kerr := unix.Kill(s.pid, unix.SIGKILL); kerr != nil && !errors.Is(kerr, unix.ESRCH) {
+			err = errors.Join(err, kerr)
+		}
+		<-l.gone
+	}
+	if cerr := r.clear(b.id, nil); cerr != nil {
+		r.options.Logger.Error("undo of a start", "container", b.id, "error", cerr)
+	}
+	return core.Started{}, err
+}
+
+// startMessage is the start with its open files but those of the clients.
+func (r *Runtime) startMessage(launch core.Launch) (*wire.Message, []*os.File, error) {
+	c := launch.Container
+	h := r.host
+	if err := h.lookAt(c); err != nil {
+		return nil, nil, err
+	}
+	spec, err := specOf(launch, h)
+	if err != nil {
+		return nil, nil, err
+	}
+	log, err := logOf(c, launch.LogPath)
+	if err != nil {
+		return nil, nil, err
+	}
+	start := &wire.Start{
+		Spec: spec, Root: launch.Root,
+		Who:     wire.Who{User: c.Config.User, Groups: c.Host.GroupAdd},
+		Streams: wire.Streams{Terminal: c.Config.Tty, Height: c.Host.ConsoleSize[0], Width: c.Host.ConsoleSize[1], OpenStdin: c.Config.OpenStdin, StdinOnce: c.Config.StdinOnce},
+		Log:     log, Dir: r.dir(c.ID), Cache: r.cache(),
+		HostMounts: wantsHost(launch.Mounts),
+		Init:       c.Host.Init != nil && *c.Host.Init,
+	}
+	if strings.HasPrefix(c.Host.IpcMode, "container:") {
+		start.ShareIPC = launch.JoinIPC
+	}
+	var files []*os.File
+	if launch.NetNS != nil {
+		start.NetNS = true
+		files = append(files, launch.NetNS)
+	}
+	return &wire.Message{Container: c.ID, Start: start}, files, nil
+}
+
+// logOf reads the options of the drivers that write the file.
+func logOf(c *core.Container, path string) (*wire.Log, error) {
+	if path == "" || c.Host.LogConfig.Type == "none" {
+		return nil, nil
+	}
+	log := &wire.Log{Path: path}
+	options := c.Host.LogConfig.Config
+	var err error
+	if text := options["max-size"]; text != "" && text != "-1" {
+		if log.MaxSize, err = units.FromHumanSize(text); err != nil {
+			return nil, core.Invalid("invalid value for max-size: %w", err)
+		}
+	}
+	if text := options["max-file"]; text != "" {
+		if log.MaxFiles, err = strconv.Atoi(text); err != nil || log.MaxFiles < 1 {
+			return nil, core.Invalid("max-file cannot be less than 1")
+		}
+	}
+	if text := options["compress"]; text != "" {
+		if log.Compress, err = strconv.ParseBool(text); err != nil {
+			return nil, core.Invalid("invalid value for compress: %w", err)
+		}
+	}
+	log.Attrs = attrsOf(c, options)
+	return log, nil
+}
+
+// attrsOf are the labels and variables that records shall carry.
+func attrsOf(c *core.Container, options map[string]string) map[string]string {
+	attrs := map[string]string{}
+	for key := range strings.SplitSeq(options["labels"], ",") {
+		if value, ok := c.Config.Labels[key]; ok {
+			attrs[key] = value
+		}
+	}
+	wanted := strings.Split(options["env"], ",")
+	for _, variable := range c.Config.Env {
+		if key, value, ok := strings.Cut(variable, "="); ok && slices.Contains(wanted, key) {
+			attrs[key] = value
+		}
+	}
+	if len(attrs) == 0 {
+		return nil
+	}
+	return attrs
+}
+
+// errorOf puts Docker's words before what a shim says. Kinds are wire.Kind.
+func errorOf(reply *wire.Reply) error {
+	switch reply.Kind {
+	case wire.KindInvalid:
+		return core.Invalid("%s", reply.Error)
+	case wire.KindCreate:
+		return core.Invalid("failed to create task for container: failed to create shim task: OCI runtime create failed: runc create failed: %s: unknown", reply.Error)
+	case wire.KindExec:
+		return core.Invalid("OCI runtime exec failed: exec failed: %s: unknown", reply.Error)
+	case wire.KindGone:
+		return unix.ESRCH
+	}
+	return core.Internal("%s", reply.Error)
+}
+
+func readJSON[T any](path string) (value T, err error) {
+	data, err := os.ReadFile(path)
+	if err == nil {
+		err = json.Unmarshal(data, &value)
+	}
+	return value, err
+}
+
+// removeDir removes a shim's folder. Its root file system must not be mounted any more: nothing is deleted through a
+// mount.
+func removeDir(dir string) error {
+	for _, sub := range []string{"rootfs", "shm"} {
+		err := unix.Unmount(filepath.Join(dir, sub), unix.MNT_DETACH)
+		if err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
+			return fmt.Errorf("unmount %s: %w", filepath.Join(dir, sub), err)
+		}
+	}
+	return os.RemoveAll(dir)
+}
