@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/netip"
+	"path/filepath"
 	"sync"
 
 	"github.com/containerd/containerd/v2/core/content"
@@ -85,6 +86,11 @@ func New(options Options) (*Builder, error) {
 	case options.Run == nil:
 		return nil, core.Invalid("build: nothing given to run steps with")
 	}
+	root, err := filepath.Abs(options.Root) // bundles name their root file system by it
+	if err != nil {
+		return nil, core.Internal("build: find the root folder: %w", err)
+	}
+	options.Root = root
 	if options.SnapshotterName == "" {
 		options.SnapshotterName = "overlayfs"
 	}
