@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/berth-engine/berth/core"
+	"github.com/berth-engine/berth/engine/define"
 	"github.com/berth-engine/berth/lib/id"
 )
 
@@ -116,6 +117,7 @@ func (es *Execs) Start(ctx context.Context, ref string, options core.ExecStartOp
 // run starts a claimed exec.
 func (es *Execs) run(ctx context.Context, c *core.Container, exec *core.Exec, run core.Exec, streams *core.Streams) error {
 	es.publish(c, &run, "exec_start", true)
+	run.Spec.Env = define.ExecEnvironment(c, run.Spec)
 	started, err := es.containers.ports.Runtime.Exec(ctx, c, &run, streams)
 	if err != nil {
 		es.finish(exec, exitCodeOf(err))

@@ -140,6 +140,15 @@ func (r *Runtime) Signal(ctx context.Context, id core.ContainerID, signal syscal
 	return err
 }
 
+// KillExec ends a further process by SIGKILL; one that is gone is no error.
+func (r *Runtime) KillExec(ctx context.Context, id core.ContainerID, exec core.ExecID) error {
+	_, err := r.ask(ctx, id, &wire.Message{Process: exec, Signal: &wire.Signal{Number: int(unix.SIGKILL)}})
+	if errors.Is(err, syscall.ESRCH) {
+		return nil
+	}
+	return err
+}
+
 // Pause stops all processes of a container.
 func (r *Runtime) Pause(ctx context.Context, id core.ContainerID) error {
 	_, err := r.ask(ctx, id, &wire.Message{Freeze: &wire.Freeze{Frozen: true}})

@@ -131,6 +131,14 @@ func Environment(c *core.Container) []string {
 	return env
 }
 
+// ExecEnvironment is what a further process gets: the container's environment with the exec's words over it.
+func ExecEnvironment(c *core.Container, spec core.ExecSpec) []string {
+	with := *c
+	with.Config.Tty = spec.Tty
+	with.Config.Env = append(slices.Clone(c.Config.Env), spec.Env...)
+	return Environment(&with)
+}
+
 // Limits is the old limits with those of the new ones that are set.
 func Limits(old, set core.Resources) core.Resources {
 	next := old

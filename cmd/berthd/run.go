@@ -1,0 +1,239 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"time"
+
+	"github.com/berth-engine/berth/api/server"
+	"github.com/berth-engine/berth/api/wire"
+	"github.com/berth-engine/berth/build"
+	"github.com/berth-engine/berth/core"
+	"github.com/berth-engine/berth/engine"
+	"github.com/berth-engine/berth/image"
+	"github.com/berth-engine/berth/lib/version"
+	"github.com/berth-engine/berth/logs"
+	"github.com/berth-engine/berth/network"
+	"github.com/berth-engine/berth/runtime"
+	"github.com/berth-engine/berth/store"
+	"github.com/berth-engine/berth/volume"
+)
+
+// warmShims is how many shims wait for containers: a start takes one, a new one is made in the background.
+const warmShims = 2
+
+// closer is something that was opened, with what closes it.
+type closer struct {
+	name  string
+	close func() error
+}
+
+// house is what run opened so far; it closes in reverse.
+type house struct {
+	log     *slog.Logger
+	closers []closer
+}
+
+func (h *house) opened(name string, close func() error) {
+	h.closers = append(h.closers, closer{name, close})
+}
+
+func (h *house) close() {
+	for i := len(h.closers) - 1; i >= 0; i-- {
+		if err := h.closers[i].close(); err != nil {
+			h.log.Error("close "+h.closers[i].name, "error", err)
+		}
+	}
+}
+
+// run opens every room in order, serves until the context ends, and closes in reverse.
+func run(ctx context.Context, c *config, hangup <-chan os.Signal, log *slog.Logger) error {
+	release, err := claim(c)
+	if err != nil {
+		return err
+	}
+	defer release()
+	h := &house{log: log}
+	defer h.close()
+
+	listeners, err := listen(ctx, c, log) // first: a second daemon on the socket is noticed before it touches anything
+	if err != nil {
+		return err
+	}
+	h.opened("listeners", func() error { closeAll(listeners); return nil })
+
+	handler, err := open(ctx, c, h, log)
+	if err != nil {
+		return err
+	}
+	// What start-up needed once is given back before the daemon sits and waits.
+	debug.FreeOSMemory()
+	return serve(ctx, c, listeners, handler, hangup, log)
+}
+
+// open makes the organs, the engine on top of them and the API in front.
+func open(ctx context.Context, c *config, h *house, log *slog.Logger) (http.Handler, error) {
+	known, err := facts(c)
+	if err != nil {
+		return nil, err
+	}
+	// The organs tell what happens before the engine that they are given to exists.
+	var e *engine.Engine
+
+	records, err := store.Open(filepath.Join(c.DataRoot, "berth.db"), filepath.Join(c.ExecRoot, "records"), log)
+	if err != nil {
+		return nil, err
+	}
+	h.opened("records", records.Close)
+	journal, err := store.OpenEvents(filepath.Join(c.DataRoot, "events.jsonl"), log)
+	if err != nil {
+		return nil, err
+	}
+	h.opened("journal", journal.Close)
+	images, err := image.New(ctx, image.Options{
+		Root: filepath.Join(c.DataRoot, "image"), LayersRoot: filepath.Join(c.DataRoot, "layers"),
+		Registries:   registries(c),
+		MaxDownloads: c.MaxDownloads, MaxUploads: c.MaxUploads,
+		Events: func(event core.Event) { e.Publish(event) },
+		Log:    log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	h.opened("images", images.Close)
+	settings, err := networkOptions(c, log)
+	if err != nil {
+		return nil, err
+	}
+	networks, err := network.New(ctx, settings)
+	if err != nil {
+		return nil, err
+	}
+	h.opened("networks", func() error {
+		// With no container left nothing of ours stays on the host; else what they need stays.
+		return networks.Shutdown(context.WithoutCancel(ctx), e == nil || !e.Containers.AnyRunning())
+	})
+	volumes, err := volume.New(filepath.Join(c.DataRoot, "volumes"), log)
+	if err != nil {
+		return nil, err
+	}
+	shim, err := beside("berth-shim")
+	if err != nil {
+		return nil, err
+	}
+	processes, err := runtime.New(runtime.Options{
+		ExecRoot: c.ExecRoot, ShimPath: shim, Warm: warmShims,
+		OnExit: func(exit core.Exit) { e.Containers.Exited(exit) },
+		Logger: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	h.opened("runtime", processes.Close)
+	builder, err := build.New(buildOptions(c, images, networks, shim, log))
+	if err != nil {
+		return nil, err
+	}
+	h.opened("builder", builder.Close)
+
+	catalog := imagePort{images.Images(), images.Catalog()}
+	e = engine.New(engine.Ports{
+		Images: catalog, ImageStore: catalog, Layers: images.Layers(),
+		Runtime: processes, Console: processes, Meter: processes,
+		Networks: networks.Networks, Sandboxes: networks.Sandboxes,
+		Volumes: volumes, VolumeStore: volumes,
+		Logs: logs.New(log), Records: records, Journal: journal, Cache: builder,
+	}, engine.Options{
+		ContainersDir: filepath.Join(c.DataRoot, "containers"),
+		DefaultLog:    core.LogConfig{Type: c.LogDriver, Config: c.LogOpts},
+		LogDrivers:    logDrivers,
+		Runtimes:      runtimes,
+		Facts:         known,
+		Logger:        log,
+	})
+	if err := e.Containers.Restore(ctx); err != nil {
+		return nil, err
+	}
+	return server.New(server.Options{
+		Containers: e.Containers, Lifecycle: e.Containers, Consoles: e.Containers, Execs: e.Execs,
+		Images: e.Images, Transfers: images.Transfers(), Networks: e.Networks, Volumes: e.Volumes,
+		Builds: builder, System: e.System,
+		Build: wire.Build{
+			Version: version.Version, GitCommit: version.Commit, BuildTime: version.Built,
+			Kernel: known.KernelVersion, Experimental: c.Experimental,
+		},
+		Logger: log,
+	}), nil
+}
+
+// imagePort is the image organ as the engine sees it.
+type imagePort struct {
+	*image.Images
+	*image.Catalog
+}
+
+// List is the catalog's: the organ's other view has one too.
+func (p imagePort) List(ctx context.Context, options core.ImageListOptions) ([]core.ImageUsage, error) {
+	return p.Catalog.List(ctx, options)
+}
+
+// beside finds a program of ours in the folder of this one.
+func beside(name string) (string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(filepath.Dir(self), name)
+	if _, err := os.Stat(path); err != nil {
+		return "", fmt.Errorf("%s is missing beside berthd: %w", name, err)
+	}
+	return path, nil
+}
+
+// serve answers requests on every socket until the context ends, then gives requests under way some time.
+func serve(ctx context.Context, c *config, listeners []net.Listener, handler http.Handler, hangup <-chan os.Signal, log *slog.Logger) error {
+	requests, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	s := &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: 5 * time.Minute,
+		BaseContext:       func(net.Listener) context.Context { return requests },
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+	failed := make(chan error, len(listeners))
+	for _, l := range listeners {
+		log.Info("the API listens", "address", l.Addr().Network()+"://"+l.Addr().String())
+		go func() { failed <- s.Serve(l) }()
+	}
+	for {
+		select {
+		case err := <-failed:
+			return err
+		case <-hangup:
+			log.Info("settings are read at the start only", "signal", "SIGHUP")
+		case <-ctx.Done():
+			log.Info("the daemon stops; containers run on")
+			// Requests that only wait (events, logs, wait) end at once, the others get their time.
+			cancel()
+			deadline, done := context.WithTimeout(context.WithoutCancel(ctx), time.Duration(c.ShutdownTimeout)*time.Second)
+			defer done()
+			if err := s.Shutdown(deadline); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+				return err
+			}
+			return nil
+		}
+	}
+}
+
+func closeAll(listeners []net.Listener) {
+	for _, l := range listeners {
+		l.Close() // closed already by the server, or about to be unused
+	}
+}
