@@ -131,7 +131,9 @@ type member struct {
 	size                int64 // for a header that lies
 }
 
-func file(name, content string) member { return member{name: name, content: content, kind: tar.TypeReg} }
+func file(name, content string) member {
+	return member{name: name, content: content, kind: tar.TypeReg}
+}
 
 func tarOf(t *testing.T, members ...member) []byte {
 	t.Helper()
