@@ -1,0 +1,286 @@
+package tree
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// deepest is how many folders may lie in each other: each costs two open files while it is being copied.
+const deepest = 2048
+
+// Copy copies everything in the folder from into the folder to, which should be empty: files with their holes,
+// folders, links symbolic and hard, devices, pipes and sockets, with owners, modes, times and extended attributes, and
+// those of from itself onto to. Neither symbolic links nor mounts inside from are followed out of it. On an error, or
+// when ctx ends, a part may have been copied.
+func Copy(ctx context.Context, from, to *os.File) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(from.Fd()), &st); err != nil {
+		return fmt.Errorf("copy: %w", err)
+	}
+	c := &copier{top: int(to.Fd()), device: st.Dev, links: map[inode]string{}}
+	if err := c.folder(ctx, int(from.Fd()), int(to.Fd()), &st, "", 0); err != nil {
+		return fmt.Errorf("copy: %w", err)
+	}
+	return nil
+}
+
+type copier struct {
+	top    int              // the folder that everything is copied to
+	device uint64           // of the source
+	links  map[inode]string // the first name below top of each file with several names
+}
+
+// inode is what two names of one file have in common.
+type inode struct{ device, number uint64 }
+
+// folder copies the content of an open folder, then what the folder itself carries.
+func (c *copier) folder(ctx context.Context, from, to int, st *unix.Stat_t, path string, depth int) error {
+	if depth > deepest {
+		return fmt.Errorf("%s: too many folders in each other", path)
+	}
+	names, err := readNames(from)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	for _, name := range names {
+		if err := ctx.Err(); err != nil {
+			return context.Cause(ctx)
+		}
+		if err := c.entry(ctx, from, to, name, filepath.Join(path, name), depth); err != nil {
+			return err
+		}
+	}
+	if err := finish(to, ".", procPath(from, "."), procPath(to, "."), st); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
+}
+
+func readNames(folder int) ([]string, error) {
+	fd, err := unix.Openat(folder, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), "")
+	names, err := f.Readdirnames(-1)
+	return names, errors.Join(err, f.Close())
+}
+
+// entry copies one name of a folder. path is for messages and hard links.
+func (c *copier) entry(ctx context.Context, from, to int, name, path string, depth int) error {
+	var st unix.Stat_t
+	if err := unix.Fstatat(from, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	kind := st.Mode & unix.S_IFMT
+	if kind == unix.S_IFDIR {
+		return c.subfolder(ctx, from, to, name, path, &st, depth)
+	}
+	if st.Nlink > 1 {
+		key := inode{st.Dev, st.Ino}
+		if first, ok := c.links[key]; ok {
+			if err := unix.Linkat(c.top, first, to, name, 0); err != nil {
+				return fmt.Errorf("%s: link to %s: %w", path, first, err)
+			}
+			return nil
+		}
+		c.links[key] = path
+	}
+	var err error
+	switch kind {
+	case unix.S_IFREG:
+		err = copyFile(ctx, from, to, name, st.Size)
+	case unix.S_IFLNK:
+		err = copyLink(from, to, name, st.Size)
+	default:
+		err = unix.Mknodat(to, name, kind|0o600, int(st.Rdev))
+	}
+	if err == nil {
+		err = finish(to, name, procPath(from, name), procPath(to, name), &st)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
+}
+
+func (c *copier) subfolder(ctx context.Context, from, to int, name, path string, st *unix.Stat_t, depth int) (err error) {
+	if st.Dev != c.device {
+		return nil // a mount inside the source
+	}
+	const flags = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
+	source, err := unix.Openat(from, name, flags, 0)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	defer func() { err = errors.Join(err, unix.Close(source)) }()
+	if err := unix.Mkdirat(to, name, 0o700); err != nil && !errors.Is(err, unix.EEXIST) {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	target, err := unix.Openat(to, name, flags, 0)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	defer func() { err = errors.Join(err, unix.Close(target)) }()
+	return c.folder(ctx, source, target, st, path, depth+1)
+}
+
+func copyLink(from, to int, name string, size int64) error {
+	buffer := make([]byte, size+1)
+	for {
+		n, err := unix.Readlinkat(from, name, buffer)
+		if err != nil {
+			return err
+		}
+		if n < len(buffer) {
+			return unix.Symlinkat(string(buffer[:n]), to, name)
+		}
+		buffer = make([]byte, 2*len(buffer))
+	}
+}
+
+// copyFile copies the pieces of a file that hold data, and leaves its holes as holes.
+func copyFile(ctx context.Context, from, to int, name string, size int64) (err error) {
+	in, err := openFile(from, name, unix.O_RDONLY|unix.O_NONBLOCK)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, in.Close()) }()
+	out, err := openFile(to, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, out.Close()) }()
+	for at := int64(0); at < size; {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		data, err := unix.Seek(int(in.Fd()), at, unix.SEEK_DATA)
+		if errors.Is(err, unix.ENXIO) {
+			break // only a hole is left
+		}
+		hole := size
+		if err == nil {
+			hole, err = unix.Seek(int(in.Fd()), data, unix.SEEK_HOLE)
+		} else if errors.Is(err, unix.EINVAL) {
+			data, err = at, nil // a file system that knows no holes
+		}
+		if err != nil {
+			return err
+		}
+		if err := copyRange(in, out, data, hole); err != nil {
+			return err
+		}
+		at = hole
+	}
+	return out.Truncate(size)
+}
+
+func openFile(folder int, name string, flags int) (*os.File, error) {
+	fd, err := unix.Openat(folder, name, flags|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+// copyRange copies between the files without bringing the bytes into this process, where the kernel can.
+func copyRange(in, out *os.File, begin, end int64) error {
+	if _, err := in.Seek(begin, io.SeekStart); err != nil {
+		return err
+	}
+	if _, err := out.Seek(begin, io.SeekStart); err != nil {
+		return err
+	}
+	_, err := io.Copy(out, io.LimitReader(in, end-begin))
+	return err
+}
+
+// finish gives an entry what its source carries. The order matters: a change of owner clears the set-uid bit and the
+// file capabilities, and everything changes the times.
+func finish(to int, name, source, target string, st *unix.Stat_t) error {
+	if err := unix.Fchownat(to, name, int(st.Uid), int(st.Gid), unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return fmt.Errorf("owner: %w", err)
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFLNK {
+		if err := unix.Fchmodat(to, name, st.Mode&0o7777, 0); err != nil {
+			return fmt.Errorf("mode: %w", err)
+		}
+	}
+	if err := copyAttributes(source, target); err != nil {
+		return fmt.Errorf("attributes: %w", err)
+	}
+	times := []unix.Timespec{st.Atim, st.Mtim}
+	if err := unix.UtimesNanoAt(to, name, times, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return fmt.Errorf("times: %w", err)
+	}
+	return nil
+}
+
+// procPath names an entry of an open folder for the calls that know paths only.
+func procPath(folder int, name string) string {
+	return "/proc/self/fd/" + strconv.Itoa(folder) + "/" + name
+}
+
+// copyAttributes copies the extended attributes, but for those with which overlayfs keeps its books. Some the target's
+// file system can't keep; those are left out.
+func copyAttributes(source, target string) error {
+	names, err := listAttributes(source)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if strings.HasPrefix(name, "trusted.overlay.") || strings.HasPrefix(name, "user.overlay.") {
+			continue
+		}
+		value, err := attribute(source, name)
+		if errors.Is(err, unix.ENODATA) {
+			continue
+		}
+		if err == nil {
+			err = unix.Lsetxattr(target, name, value, 0)
+		}
+		if err != nil && !errors.Is(err, unix.ENOTSUP) && !errors.Is(err, unix.EPERM) {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func listAttributes(path string) ([]string, error) {
+	list, err := growing(func(buffer []byte) (int, error) { return unix.Llistxattr(path, buffer) })
+	if errors.Is(err, unix.ENOTSUP) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return strings.FieldsFunc(string(list), func(r rune) bool { return r == 0 }), nil
+}
+
+func attribute(path, name string) ([]byte, error) {
+	return growing(func(buffer []byte) (int, error) { return unix.Lgetxattr(path, name, buffer) })
+}
+
+// growing calls with larger buffers until one is large enough.
+func growing(call func([]byte) (int, error)) ([]byte, error) {
+	buffer := make([]byte, 256)
+	for {
+		n, err := call(buffer)
+		if err == nil {
+			return buffer[:n], nil
+		}
+		if !errors.Is(err, unix.ERANGE) || len(buffer) > 1<<20 {
+			return nil, err
+		}
+		buffer = make([]byte, 4*len(buffer))
+	}
+}
