@@ -26,10 +26,9 @@ func (h builds) build(c *call) error {
 		c.logger.Debug("output waits for the whole context", "error", err)
 	}
 	p := newProgress(c)
-	p.quiet = options.Quiet
 	id, err := h.port.Build(c.context(), c.r.Body, options, p.step)
 	if err == nil && options.Quiet {
-		p.last(core.Progress{Stream: string(id) + "\n"})
+		p.step(core.Progress{Stream: string(id) + "\n"})
 	}
 	return p.finish(err)
 }

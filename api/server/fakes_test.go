@@ -346,7 +346,7 @@ func (f fakeSystem) Events(_ context.Context, since, until time.Time, filters co
 }
 
 // daemon is a server on fakes.
-func daemon(t *testing.T) (*journal, *httptest.Server) {
+func daemon(t testing.TB) (*journal, *httptest.Server) {
 	t.Helper()
 	j := &journal{
 		follow: make(chan core.LogLine), events: make(chan core.Event, 8), wait: make(chan core.WaitResult, 1),

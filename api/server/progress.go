@@ -18,7 +18,6 @@ type progress struct {
 	enc    *json.Encoder
 	failed bool  // an error line was written
 	err    error // of the client: nothing more can be sent
-	quiet  bool  // hold back all but errors
 }
 
 func newProgress(c *call) *progress {
@@ -31,7 +30,7 @@ func newProgress(c *call) *progress {
 func (p *progress) step(step core.Progress) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.err != nil || p.failed || p.quiet && step.Error == nil {
+	if p.err != nil || p.failed {
 		return
 	}
 	if step.Error != nil {
@@ -76,14 +75,6 @@ func (p *progress) finish(err error) error {
 	}
 	p.failed = true
 	return p.write(wire.ProgressError(err))
-}
-
-// last writes a line even where the rest was held back.
-func (p *progress) last(step core.Progress) {
-	p.mu.Lock()
-	p.quiet = false
-	p.mu.Unlock()
-	p.step(step)
 }
 
 // lateWriter sends the head of an answer with the first byte, so that an error before it has a status.

@@ -344,11 +344,12 @@ func TestATarThatBreaksOffIsNoWholeAnswer(t *testing.T) {
 	}
 }
 
-func TestAQuietBuildSaysItsImageOnly(t *testing.T) {
+func TestAQuietBuildEndsWithItsImage(t *testing.T) {
 	t.Parallel()
 	j, ts := daemon(t)
-	j.steps = []core.Progress{{Stream: "Step 1\n"}}
-	if _, answer, _ := ask(t, ts, "POST", "/build?q=1", "tar"); answer != `{"stream":"sha256:abc\n"}`+"\n" {
+	j.steps = []core.Progress{{Aux: map[string]string{"ID": "sha256:abc"}}}
+	want := `{"aux":{"ID":"sha256:abc"}}` + "\n" + `{"stream":"sha256:abc\n"}` + "\n"
+	if _, answer, _ := ask(t, ts, "POST", "/build?q=1", "tar"); answer != want {
 		t.Errorf("answer %s", answer)
 	}
 }

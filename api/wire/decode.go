@@ -8,7 +8,6 @@ import (
 	"io"
 	"maps"
 	"math"
-	"regexp"
 	"runtime"
 	"slices"
 	"strconv"
@@ -63,7 +62,17 @@ func DecodeFilters(s string) (core.Filters, error) {
 	return core.Filters(lists), nil
 }
 
-var platformPart = regexp.MustCompile(`^[A-Za-z0-9_.-]+$`)
+// platformPart is what Docker quotes when a component of a platform is none.
+const platformPart = "^[A-Za-z0-9_.-]+$"
+
+func isPlatformPart(s string) bool {
+	for _, r := range s {
+		if !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_.-", r)) {
+			return false
+		}
+	}
+	return s != ""
+}
 
 // ParsePlatform reads "linux/arm64/v8", "linux" or "arm64". Empty is the zero platform: any.
 func ParsePlatform(s string) (core.Platform, error) {
@@ -78,8 +87,8 @@ func ParsePlatform(s string) (core.Platform, error) {
 		if i == 0 {
 			part, _, _ = strings.Cut(part, "(") // linux(version): the version of the operating system
 		}
-		if !platformPart.MatchString(part) {
-			return core.Platform{}, core.Invalid("%q is an invalid component of %q: platform specifier component must match %q: invalid argument", part, s, platformPart.String())
+		if !isPlatformPart(part) {
+			return core.Platform{}, core.Invalid("%q is an invalid component of %q: platform specifier component must match %q: invalid argument", part, s, platformPart)
 		}
 	}
 	p := core.Platform{}

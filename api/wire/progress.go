@@ -3,7 +3,6 @@ package wire
 import (
 	"encoding/json"
 
-	"github.com/moby/moby/api/types/build"
 	"github.com/moby/moby/api/types/jsonstream"
 
 	"github.com/berth-engine/berth/core"
@@ -42,6 +41,3 @@ func Progress(p core.Progress) (any, error) {
 func ProgressError(err error) any {
 	return progressLine{Message: jsonstream.Message{Error: &jsonstream.Error{Message: err.Error()}}, ErrorText: err.Error()}
 }
-
-// BuildResult is the value that goes with the end of a build: Aux of a progress line.
-func BuildResult(id core.ImageID) any { return build.Result{ID: string(id)} }
