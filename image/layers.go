@@ -56,8 +56,6 @@ const (
 	trashName   = ".trash"
 	chainPrefix = "chain="
 	imagePrefix = "image="
-	// mountOptionsLimit is what mount(2) takes: a page, with the zero at its end.
-	mountOptionsLimit = 4095
 )
 
 // openLayers finds the layers that exist. Half-made ones stay: the engine sees them in List and decides.
@@ -264,8 +262,8 @@ func (l *Layers) shortPath(folder string) (string, error) {
 	return link, nil
 }
 
-// Mounts says how the root file system is mounted. Where the paths of the read-only layers do not fit into the
-// options of mount(2), each is an option "lowerdir+" of its own, for fsconfig(2) of Linux 6.5 and newer.
+// Mounts says how the root file system is mounted. The paths are short, so that 127 layers fit into the page that
+// mount(2) reads when the data root is where it usually is; elsewhere it takes linux/mount, which knows another way.
 func (l *Layers) Mounts(ctx context.Context, id core.ContainerID) ([]core.FSMount, error) {
 	l.mu.Lock()
 	use, exists := l.known[id]
@@ -284,13 +282,6 @@ func (l *Layers) Mounts(ctx context.Context, id core.ContainerID) ([]core.FSMoun
 	}
 	dir := l.dir(id)
 	options := append([]string{"lowerdir=" + strings.Join(below.lower, ":"), "upperdir=" + dir + "/upper", "workdir=" + dir + "/work"}, l.options...)
-	if len(strings.Join(options, ",")) > mountOptionsLimit {
-		single := make([]string, 0, len(below.lower)+len(options))
-		for _, lower := range below.lower {
-			single = append(single, "lowerdir+="+lower)
-		}
-		options = append(single, options[1:]...)
-	}
 	return []core.FSMount{{Type: "overlay", Source: "overlay", Options: options}}, nil
 }
 

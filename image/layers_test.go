@@ -180,12 +180,10 @@ func TestAsManyLayersAsDockerAllowsCanBeMounted(t *testing.T) {
 		t.Error("layers are missing or in the wrong order")
 	}
 
-	long := openTestOrgan(t, filepath.Join(t.TempDir(), strings.Repeat("long", 20)))
-	long.mustLoad(dockerArchive(t, []string{"deep:1"}, layers...))
-	long.create(containerID(1), "deep:1")
-	options := long.mounts(containerID(1))[0].Options
-	if len(options) < 129 || !strings.HasPrefix(options[0], "lowerdir+=") || !strings.HasPrefix(options[127], "upperdir=") {
-		t.Errorf("below a long path the options are %d: %q …", len(options), options[:2])
+	// Where the data root usually is, mount(2) takes them all in one page.
+	options := strings.ReplaceAll(strings.Join(o.mounts(containerID(1))[0].Options, ","), root, "/var/lib/berth")
+	if len(options) >= 4096 {
+		t.Errorf("the options of the mount are %d bytes long", len(options))
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -105,6 +106,9 @@ func New(ctx context.Context, options Options) (*Organ, error) {
 	}
 	if options.Events == nil {
 		options.Events = func(core.Event) {}
+	}
+	if strings.ContainsAny(options.Root+options.LayersRoot, ":,\\") {
+		return nil, core.Invalid("image store %s: overlayfs takes no folder with a colon, comma or backslash in its path", options.Root)
 	}
 	o := &Organ{options: options, log: options.Log, platform: platforms.Normalize(platforms.DefaultSpec())}
 	o.quiet = bridge(options.Log)
