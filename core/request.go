@@ -92,6 +92,7 @@ type Info struct {
 	SecurityOptions                     []string
 	InsecureRegistries, Mirrors         []string
 	LogDrivers, NetworkDrivers, Volumes []string
+	LoggingDriver                       string // the default one; empty: json-file
 	HTTPProxy, HTTPSProxy, NoProxy      string
 	Warnings                            []string
 	Limits                              HostLimits

@@ -12,11 +12,7 @@ import (
 type builds struct{ port Builds }
 
 func (h builds) build(c *call) error {
-	query, err := c.query()
-	if err != nil {
-		return err
-	}
-	options, err := wire.DecodeBuild(query)
+	options, err := wire.DecodeBuild(c.query)
 	if err != nil {
 		return err
 	}

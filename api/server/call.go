@@ -25,13 +25,13 @@ type call struct {
 	w       http.ResponseWriter
 	r       *http.Request
 	version wire.Version
+	query   url.Values
 	name    string // the variable part of the path
 	logger  *slog.Logger
 
-	values   url.Values // the query, once parsed
-	started  bool       // the status line is gone
-	hijacked bool       // the connection belongs to someone else
-	conn     net.Conn   // that connection
+	started  bool     // the status line is gone
+	hijacked bool     // the connection belongs to someone else
+	conn     net.Conn // that connection
 }
 
 // context ends when the client goes away.
@@ -43,27 +43,10 @@ func (c *call) lasting() context.Context { return context.WithoutCancel(c.r.Cont
 // container is the variable part as the name of a container: clients may put a slash before it.
 func (c *call) container() string { return strings.TrimPrefix(c.name, "/") }
 
-// query is the query string, parsed once. What can't be parsed is refused by every endpoint that asks for it.
-func (c *call) query() (url.Values, error) {
-	if c.values == nil {
-		values, err := url.ParseQuery(c.r.URL.RawQuery)
-		if err != nil {
-			return nil, core.Invalid("%s", err.Error())
-		}
-		c.values = values
-	}
-	return c.values, nil
-}
+// text is one value of the query; empty when it is not given.
+func (c *call) text(key string) string { return c.query.Get(key) }
 
-// text, truth and texts read the query leniently, as Docker does.
-func (c *call) text(key string) string {
-	values, err := c.query()
-	if err != nil {
-		return ""
-	}
-	return values.Get(key)
-}
-
+// truth and truthOr read a switch of the query.
 func (c *call) truth(key string) bool { return wire.Truth(c.text(key)) }
 
 func (c *call) truthOr(key string, fallback bool) bool {

@@ -88,11 +88,7 @@ func (c *call) platform(since int) (core.Platform, error) {
 	if c.version.Before(since) {
 		return core.Platform{}, nil
 	}
-	values, err := c.query()
-	if err != nil {
-		return core.Platform{}, err
-	}
-	switch given := values["platform"]; len(given) {
+	switch given := c.query["platform"]; len(given) {
 	case 0:
 		return core.Platform{}, nil
 	case 1:

@@ -8,6 +8,7 @@ package server
 import (
 	"log/slog"
 	"net/http"
+	"net/url"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -104,6 +105,10 @@ func (s *Server) dispatch(c *call, path string) error {
 	handle := s.router.find(c, path)
 	if handle == nil {
 		return core.NotFound("page not found")
+	}
+	var err error
+	if c.query, err = url.ParseQuery(c.r.URL.RawQuery); err != nil {
+		return core.Invalid("%s", err.Error())
 	}
 	if s.logger.Enabled(c.r.Context(), slog.LevelDebug) {
 		s.logger.DebugContext(c.r.Context(), "request", "method", c.r.Method, "path", c.r.URL.Path)

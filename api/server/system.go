@@ -47,12 +47,8 @@ func (h whole) info(c *call) error {
 }
 
 func (h whole) diskUsage(c *call) error {
-	values, err := c.query()
-	if err != nil {
-		return err
-	}
 	all := []string{wire.UsageContainers, wire.UsageImages, wire.UsageVolumes, wire.UsageBuildCache}
-	kinds := values["type"]
+	kinds := c.query["type"]
 	if len(kinds) == 0 || c.version.Before(42) {
 		kinds = all
 	}
@@ -62,8 +58,9 @@ func (h whole) diskUsage(c *call) error {
 		}
 	}
 	verbose, legacy := false, true
-	if s := values.Get("verbose"); s != "" && !c.version.Before(52) {
+	if s := c.text("verbose"); s != "" && !c.version.Before(52) {
 		legacy = false
+		var err error
 		if verbose, err = strconv.ParseBool(s); err != nil {
 			return core.Invalid("invalid value for verbose: %s", s)
 		}

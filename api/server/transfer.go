@@ -47,18 +47,14 @@ func untagged(ref string) string {
 
 // load of a root file system: an import.
 func (h transfers) load(c *call, platform core.Platform) (err error) {
-	values, err := c.query()
-	if err != nil {
-		return err
-	}
-	source := values.Get("fromSrc")
+	source := c.text("fromSrc")
 	if source == "" {
 		return core.Invalid("one of fromImage and fromSrc must be given")
 	}
 	request := core.ImportRequest{
-		Ref:      withTag(values.Get("repo"), values.Get("tag")),
-		Message:  values.Get("message"),
-		Changes:  values["changes"],
+		Ref:      withTag(c.text("repo"), c.text("tag")),
+		Message:  c.text("message"),
+		Changes:  c.query["changes"],
 		Platform: platform,
 	}
 	if request.Message == "" {
@@ -132,11 +128,7 @@ func (h transfers) save(c *call) error {
 	if err != nil {
 		return err
 	}
-	values, err := c.query()
-	if err != nil {
-		return err
-	}
-	names := values["names"]
+	names := c.query["names"]
 	if c.name != "" {
 		names = []string{c.name}
 	}

@@ -137,7 +137,7 @@ func summary(view core.ContainerView, version Version, now time.Time) container.
 		SizeRootFs:      max(view.SizeRoot, 0),
 		Labels:          notNil(c.Config.Labels),
 		State:           container.ContainerState(c.State.Status),
-		Status:          Uptime(&c.State, now),
+		Status:          uptime(&c.State, now),
 		NetworkSettings: &container.NetworkSettingsSummary{Networks: make(map[string]*network.EndpointSettings, len(c.Endpoints))},
 		Mounts:          list(each(c.Mounts, mountPoint)),
 	}
@@ -197,8 +197,8 @@ func portSummaries(c *core.Container) []container.PortSummary {
 	return ports
 }
 
-// Uptime is the state of a container in words: "Up 3 minutes (healthy)", "Exited (0) 2 hours ago".
-func Uptime(s *core.State, now time.Time) string {
+// uptime is the state of a container in words: "Up 3 minutes (healthy)", "Exited (0) 2 hours ago".
+func uptime(s *core.State, now time.Time) string {
 	switch s.Status {
 	case core.StatusRunning, core.StatusPaused:
 		text := "Up " + humanDuration(now.Sub(s.StartedAt))

@@ -224,7 +224,7 @@ func TestUptimeIsSaidInDockersWords(t *testing.T) {
 		{"Dead", core.State{Status: core.StatusDead}},
 	}
 	for _, test := range tests {
-		if got := Uptime(&test.state, now); got != test.want {
+		if got := uptime(&test.state, now); got != test.want {
 			t.Errorf("got %q, want %q", got, test.want)
 		}
 	}

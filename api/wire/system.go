@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"net/netip"
 	"runtime"
 	"strconv"
@@ -84,7 +85,7 @@ func Info(i core.Info, b Build, version Version, now time.Time) any {
 		NFd:                i.FileDescriptors,
 		NGoroutines:        i.Goroutines,
 		SystemTime:         now.Format(time.RFC3339Nano),
-		LoggingDriver:      "json-file",
+		LoggingDriver:      cmp.Or(i.LoggingDriver, "json-file"),
 		CgroupDriver:       i.CgroupDriver,
 		CgroupVersion:      i.CgroupVersion,
 		NEventsListener:    i.EventsListeners,
