@@ -223,6 +223,7 @@ func (b *box) lost(l *link) {
 	if expected || ended {
 		return
 	}
+	proc.KillIf(l.pid, "berth-shim")
 	b.r.options.Logger.Error("a shim died; its container is killed", "container", b.id, "shim", l.pid)
 	b.exited("", b.r.salvage(b.id, paths))
 }

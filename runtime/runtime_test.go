@@ -54,6 +54,7 @@ type bench struct {
 	options Options
 	rootfs  string
 	exits   chan core.Exit
+	started []core.ContainerID
 }
 
 func newBench(t testing.TB, warm int) *bench {
@@ -74,9 +75,30 @@ func newBench(t testing.TB, warm int) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { b.Close() })
+	t.Cleanup(b.cleanup)
 	return b
 }
+
+// cleanup leaves no container, no shim and no cgroup behind. The runtime may be another one than at the beginning.
+func (b *bench) cleanup() {
+	for _, id := range b.started {
+		if err := b.Delete(context.Background(), id); err != nil {
+			b.Errorf("delete: %v", err)
+		}
+	}
+	b.started = nil
+	must(b, b.Close())
+	parents, err := filepath.Glob("/sys/fs/cgroup/*" + testCgroups)
+	must(b, err)
+	for _, dir := range append(parents, "/sys/fs/cgroup"+testCgroups) {
+		if err := os.Remove(dir); err != nil && !errors.Is(err, os.ErrNotExist) {
+			b.Errorf("cgroup: %v", err)
+		}
+	}
+}
+
+// testCgroups is the parent of the tests' cgroups.
+const testCgroups = "/berth-runtime-test"
 
 // makeRoot makes a root file system out of busybox.
 func makeRoot(t testing.TB) string {
@@ -114,7 +136,7 @@ func (b *bench) container(command ...string) core.Launch {
 		must(b, os.Mkdir(filepath.Join(layer, d), 0o755))
 	}
 	c := &core.Container{ID: core.ContainerID(id.New()), Path: command[0], Args: command[1:]}
-	c.Host.CgroupParent = "/berth-test"
+	c.Host.CgroupParent = testCgroups
 	return core.Launch{
 		Container: c,
 		Root: []core.FSMount{{Type: "overlay", Source: "overlay", Options: []string{
@@ -126,11 +148,7 @@ func (b *bench) container(command ...string) core.Launch {
 
 func (b *bench) start(l core.Launch) core.Started {
 	b.Helper()
-	b.Cleanup(func() {
-		if err := b.Delete(context.Background(), l.Container.ID); err != nil {
-			b.Errorf("delete: %v", err)
-		}
-	})
+	b.started = append(b.started, l.Container.ID)
 	started, err := b.Start(context.Background(), l)
 	must(b, err)
 	return started
@@ -241,6 +259,7 @@ func TestContainers(t *testing.T) {
 				tc.change(&l)
 			}
 			out, code := b.run(l)
+			must(t, b.Delete(context.Background(), l.Container.ID))
 			if name == "memory limit" && out == "" {
 				t.Skip("no memory controller")
 			}
@@ -441,7 +460,6 @@ func TestContainersSurviveTheDaemon(t *testing.T) {
 
 	again, err := New(b.options)
 	must(t, err)
-	t.Cleanup(func() { again.Close() })
 	b.Runtime = again
 	found, err := again.Adopt(context.Background())
 	must(t, err)

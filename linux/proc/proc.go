@@ -129,3 +129,18 @@ func Peer(conn *net.UnixConn) (pid int, err error) {
 	}
 	return int(cred.Pid), nil
 }
+
+// KillIf kills a process if it still has the given name: between losing sight of a process and killing it, its number
+// may have become another's.
+func KillIf(pid int, name string) {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return // it is gone
+	}
+	defer unix.Close(fd)
+	comm, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/comm")
+	if err == nil && string(bytes.TrimSpace(comm)) == name {
+		// Gone by now is as good.
+		_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
+	}
+}
