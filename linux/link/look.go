@@ -21,7 +21,6 @@ type Interface struct {
 	MAC    net.HardwareAddr
 	MTU    int
 	Kind   string // "bridge", "veth", …
-	Alias  string
 }
 
 // ErrNotFound is given for an interface that is not there.
@@ -54,7 +53,7 @@ func List() ([]Interface, error) {
 
 func of(l netlink.Link) Interface {
 	a := l.Attrs()
-	return Interface{Name: a.Name, Index: a.Index, Peer: a.ParentIndex, Master: a.MasterIndex, MAC: a.HardwareAddr, MTU: a.MTU, Kind: l.Type(), Alias: a.Alias}
+	return Interface{Name: a.Name, Index: a.Index, Peer: a.ParentIndex, Master: a.MasterIndex, MAC: a.HardwareAddr, MTU: a.MTU, Kind: l.Type()}
 }
 
 // Addresses lists the addresses of an interface of the namespace of the calling thread.

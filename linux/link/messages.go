@@ -1,6 +1,7 @@
 package link
 
 import (
+	"crypto/rand"
 	"net"
 	"net/netip"
 
@@ -33,13 +34,12 @@ func (b *Batch) AddBridge(bridge Bridge) {
 type Veth struct {
 	Host      string
 	Peer      string
-	PeerIndex int // in the namespace; must be free there
-	PeerMAC   net.HardwareAddr
+	PeerIndex int              // in the namespace; must be free there
+	PeerMAC   net.HardwareAddr // nil: any
 	MTU       int
-	Alias     string // shown by `ip link` on the host's side
-	Master    int    // index of the bridge that the host's end joins; 0: none
-	Isolated  bool   // may not talk to other isolated ports of the bridge
-	NS        int    // descriptor of the namespace
+	Master    int  // index of the bridge that the host's end joins; 0: none
+	Port      Port // how the bridge treats the host's end
+	NS        int  // descriptor of the namespace
 }
 
 // AddVeth makes a pair. The host's end is up, the other one is down: its namespace's own Conn switches it on.
@@ -50,6 +50,9 @@ func (b *Batch) AddVeth(v Veth) {
 	info.AddRtAttr(nl.IFLA_INFO_KIND, []byte("veth"))
 	data := info.AddRtAttr(nl.IFLA_INFO_DATA, nil)
 	inside := data.AddRtAttr(nl.VETH_INFO_PEER, peer.Serialize())
+	if v.PeerMAC == nil {
+		v.PeerMAC = RandomMAC()
+	}
 	inside.AddChild(name(v.Peer))
 	inside.AddChild(number(unix.IFLA_MTU, v.MTU))
 	inside.AddChild(nl.NewRtAttr(unix.IFLA_ADDRESS, v.PeerMAC))
@@ -58,11 +61,8 @@ func (b *Batch) AddVeth(v Veth) {
 	parts := []nl.NetlinkRequestData{host, name(v.Host), number(unix.IFLA_MTU, v.MTU), info}
 	b.add("make the interface "+v.Host, nil, unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL, parts...)
 	b.Quiet(v.Host)
-	if v.Alias != "" {
-		b.set("name the owner of", v.Host, 0, nl.NewRtAttr(unix.IFLA_IFALIAS, []byte(v.Alias)))
-	}
 	if v.Master != 0 {
-		b.Enslave(v.Host, v.Master, v.Isolated)
+		b.Enslave(v.Host, v.Master, v.Port)
 	}
 	b.Up(v.Host)
 }
@@ -75,15 +75,28 @@ func (b *Batch) Quiet(link string) {
 	b.ignored[len(b.ignored)-1] = unix.EAFNOSUPPORT
 }
 
-// Enslave moves an interface to a bridge; isolated ports of a bridge can't talk to each other.
-func (b *Batch) Enslave(link string, master int, isolated bool) {
+// Port is how a bridge treats one of its ports.
+type Port struct {
+	Isolated bool // does not talk to other isolated ports
+	Hairpin  bool // may get its own packets back
+}
+
+// Enslave makes an interface a port of a bridge.
+func (b *Batch) Enslave(link string, master int, port Port) {
 	b.set("join a bridge with", link, 0, number(unix.IFLA_MASTER, master))
-	if isolated {
-		info := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
-		info.AddRtAttr(nl.IFLA_INFO_SLAVE_KIND, []byte("bridge"))
-		info.AddRtAttr(nl.IFLA_INFO_SLAVE_DATA, nil).AddRtAttr(nl.IFLA_BRPORT_ISOLATED, []byte{1})
-		b.set("isolate", link, 0, info)
+	if port == (Port{}) {
+		return
 	}
+	info := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
+	info.AddRtAttr(nl.IFLA_INFO_SLAVE_KIND, []byte("bridge"))
+	data := info.AddRtAttr(nl.IFLA_INFO_SLAVE_DATA, nil)
+	if port.Isolated {
+		data.AddRtAttr(nl.IFLA_BRPORT_ISOLATED, []byte{1})
+	}
+	if port.Hairpin {
+		data.AddRtAttr(nl.IFLA_BRPORT_MODE, []byte{1})
+	}
+	b.set("configure the port", link, 0, info)
 }
 
 // Up switches an interface on.
@@ -208,4 +221,12 @@ func (b *Batch) Retire(link string) {
 	data.AddRtAttr(nl.IFLA_BRPORT_FLUSH, nil)
 	b.set("retire", link, 0, info)
 	b.ignored[len(b.ignored)-1] = unix.ENODEV
+}
+
+// RandomMAC is a locally administered hardware address.
+func RandomMAC() net.HardwareAddr {
+	mac := make(net.HardwareAddr, 6)
+	rand.Read(mac)
+	mac[0] = mac[0]&^1 | 2
+	return mac
 }

@@ -2,7 +2,6 @@ package nft
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -83,20 +82,6 @@ func (c *Conn) Update(ctx context.Context, changes ...Change) error {
 		}
 		return nil
 	})
-}
-
-// Has reports whether the kernel has the table.
-func (c *Conn) Has(t Table) (bool, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	_, err := c.conn.ListTableOfFamily(t.Name, t.header().Family)
-	if errors.Is(err, os.ErrNotExist) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("packet filter: %w", err)
-	}
-	return true, nil
 }
 
 // transaction collects messages and sends them as one.
@@ -181,6 +166,9 @@ func (c *Conn) elements(set *nftables.Set, list []Element, do func(*nftables.Set
 		raw := make([]nftables.SetElement, n)
 		for i, e := range list[:n] {
 			raw[i] = nftables.SetElement{Key: join(e.Key), Val: join(e.Value)}
+			if set.Interval {
+				raw[i].KeyEnd = joinEnds(e.Key)
+			}
 		}
 		if err := do(set, raw); err != nil {
 			return err
@@ -191,7 +179,7 @@ func (c *Conn) elements(set *nftables.Set, list []Element, do func(*nftables.Set
 }
 
 func (s Set) declare(table *nftables.Table, id uint32) *nftables.Set {
-	set := &nftables.Set{Table: table, ID: id, Name: s.Name, KeyType: concat(s.Key), Concatenation: len(s.Key) > 1}
+	set := &nftables.Set{Table: table, ID: id, Name: s.Name, KeyType: concat(s.Key), Concatenation: len(s.Key) > 1, Interval: s.Interval}
 	if len(s.Key) == 1 && s.Key[0] == TypeInterface() {
 		set.KeyByteOrder = binaryutil.NativeEndian // how nft(8) knows a name when it lists the set
 	}

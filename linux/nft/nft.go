@@ -36,6 +36,7 @@ type Set struct {
 	Name     string
 	Key      []Type
 	Value    []Type // nil: a set
+	Interval bool   // fields of keys may be prefixes
 	Elements []Element
 }
 
@@ -82,17 +83,27 @@ func TypePort() Type { return Type{"inet_service", nftables.TypeInetService} }
 // Field is a value in a key or behind it, as the kernel stores it: in whole words of four bytes.
 type Field struct {
 	data string
+	end  string // of an interval, included; empty: one value
 	text string
 }
 
 // Addr is an address.
-func Addr(ip netip.Addr) Field { return Field{string(ip.AsSlice()), ip.String()} }
+func Addr(ip netip.Addr) Field { return Field{data: string(ip.AsSlice()), text: ip.String()} }
+
+// Prefix is all addresses of a prefix, for a key of a set of intervals.
+func Prefix(p netip.Prefix) Field {
+	end := p.Masked().Addr().AsSlice()
+	for bit := p.Bits(); bit < len(end)*8; bit++ {
+		end[bit/8] |= 1 << (7 - bit%8)
+	}
+	return Field{data: string(p.Masked().Addr().AsSlice()), end: string(end), text: p.String()}
+}
 
 // Interface is the name of an interface.
 func Interface(name string) Field {
 	data := make([]byte, 16)
 	copy(data[:15], name)
-	return Field{string(data), fmt.Sprintf("%q", name)}
+	return Field{data: string(data), text: fmt.Sprintf("%q", name)}
 }
 
 // Protocol is the number of a transport protocol.
@@ -102,18 +113,30 @@ func Protocol(number uint8) Field {
 	if text == "" {
 		text = fmt.Sprint(number)
 	}
-	return Field{string([]byte{number, 0, 0, 0}), text}
+	return Field{data: string([]byte{number, 0, 0, 0}), text: text}
 }
 
 // Port is a port of a transport protocol.
 func Port(number uint16) Field {
-	return Field{string([]byte{byte(number >> 8), byte(number), 0, 0}), fmt.Sprint(number)}
+	return Field{data: string([]byte{byte(number >> 8), byte(number), 0, 0}), text: fmt.Sprint(number)}
 }
 
 func join(fields []Field) []byte {
 	var b []byte
 	for _, f := range fields {
 		b = append(b, f.data...)
+	}
+	return b
+}
+
+func joinEnds(fields []Field) []byte {
+	var b []byte
+	for _, f := range fields {
+		if f.end == "" {
+			b = append(b, f.data...)
+		} else {
+			b = append(b, f.end...)
+		}
 	}
 	return b
 }
@@ -144,6 +167,9 @@ func (t Table) String() string {
 			word = "map"
 		}
 		fmt.Fprintf(&b, "\t%s %s {\n\t\ttype %s\n", word, s.Name, s.types())
+		if s.Interval {
+			b.WriteString("\t\tflags interval\n")
+		}
 		if len(s.Elements) > 0 {
 			b.WriteString("\t\telements = {\n")
 			for _, e := range s.Elements {

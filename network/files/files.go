@@ -39,13 +39,21 @@ func WriteHosts(dir string, v6 bool, hosts []Host) error {
 // WriteHostname writes the hostname file in dir.
 func WriteHostname(dir, name string) error { return write(dir, "hostname", []byte(name+"\n")) }
 
-// Copy copies a file of the host into dir under its own name; one that the host does not have becomes empty.
-func Copy(dir, from string) error {
-	data, err := os.ReadFile(from)
+// WriteHostHosts writes the hosts file in dir for a container in the host's network: the host's own, then the lines
+// given.
+func WriteHostHosts(dir string, hosts []Host) error {
+	data, err := os.ReadFile("/etc/hosts")
 	if err != nil && !os.IsNotExist(err) {
 		return err
 	}
-	return write(dir, filepath.Base(from), data)
+	b := bytes.NewBuffer(data)
+	if len(data) > 0 && data[len(data)-1] != '\n' {
+		b.WriteByte('\n')
+	}
+	for _, h := range hosts {
+		fmt.Fprintf(b, "%s\t%s\n", h.Addr, h.Names)
+	}
+	return write(dir, "hosts", b.Bytes())
 }
 
 func write(dir, name string, data []byte) error {

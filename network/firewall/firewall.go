@@ -18,8 +18,9 @@ import (
 // Network is the bridge of a network.
 type Network struct {
 	Bridge     string
-	Internal   bool // nothing in or out
-	Masquerade bool // containers appear with the host's address outside
+	Internal   bool         // nothing in or out
+	Masquerade bool         // containers appear with the host's address outside
+	IPv4, IPv6 netip.Prefix // its subnets; invalid: none
 }
 
 // Publication is a port of the host that leads to a container.
@@ -41,6 +42,7 @@ const (
 	setBridges    = "bridges"    // every bridge of ours
 	setInside     = "inside"     // each bridge with itself
 	setInternal   = "internal"   // bridges of internal networks
+	setLocal      = "local"      // subnets with their bridges
 	setMasquerade = "masquerade" // bridges whose containers go out with the host's address
 	mapPublished  = "published"  // ports of every address of the host
 	mapAt         = "published_at"
@@ -71,6 +73,7 @@ func sets(f nft.Family, s State) []nft.Set {
 		{Name: setInside, Key: []nft.Type{ifname, ifname}},
 		{Name: setInternal, Key: []nft.Type{ifname}},
 		{Name: setMasquerade, Key: []nft.Type{ifname}},
+		{Name: setLocal, Key: []nft.Type{addr, ifname}, Interval: true},
 		{Name: mapPublished, Key: []nft.Type{proto, port}, Value: []nft.Type{addr, port}},
 		{Name: mapAt, Key: []nft.Type{addr, proto, port}, Value: []nft.Type{addr, port}},
 	}
@@ -85,6 +88,13 @@ func sets(f nft.Family, s State) []nft.Set {
 		} else if n.Masquerade {
 			add(3, only)
 		}
+		subnet := n.IPv4
+		if f == nft.IPv6 {
+			subnet = n.IPv6
+		}
+		if subnet.IsValid() {
+			add(4, nft.Element{Key: []nft.Field{nft.Prefix(subnet), bridge}})
+		}
 	}
 	for _, p := range s.Publications {
 		// Nothing can be redirected from ::1: the daemon forwards that itself (package ports).
@@ -94,9 +104,9 @@ func sets(f nft.Family, s State) []nft.Set {
 		key := []nft.Field{nft.Protocol(p.Protocol), nft.Port(p.HostPort)}
 		value := []nft.Field{nft.Addr(p.To.Addr()), nft.Port(p.To.Port())}
 		if p.HostIP.IsUnspecified() {
-			add(4, nft.Element{Key: key, Value: value})
+			add(5, nft.Element{Key: key, Value: value})
 		} else {
-			add(5, nft.Element{Key: append([]nft.Field{nft.Addr(p.HostIP)}, key...), Value: value})
+			add(6, nft.Element{Key: append([]nft.Field{nft.Addr(p.HostIP)}, key...), Value: value})
 		}
 	}
 	return list
@@ -109,7 +119,8 @@ func chains(f nft.Family) []nft.Chain {
 	hairpin := []nft.Rule{
 		{nft.In(setMasquerade, in), nft.Masquerade()},
 		// A container that reaches a neighbour, or itself, by the host's port must get the answer through the host.
-		{nft.Redirected(), nft.In(setInside, in, out), nft.Masquerade()},
+		// Where bridged packets are filtered (br_netfilter) they have no interface of origin here, but an address.
+		{nft.Redirected(), nft.In(setLocal, nft.Source(f), out), nft.Masquerade()},
 	}
 	redirect := []nft.Rule{
 		{nft.Redirect(f, mapAt, nft.Destination(f), nft.Transport(), nft.DestinationPort())},
@@ -171,16 +182,16 @@ func (f *Firewall) Set(ctx context.Context, s State) error {
 	return f.conn.Apply(ctx, Tables(f.name, f.state)...)
 }
 
-// Repair makes the kernel have the tables again when somebody threw them away.
+// Repair makes the kernel have the tables again when somebody threw them, or rules of them, away.
 func (f *Firewall) Repair(ctx context.Context) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, t := range Tables(f.name, State{}) {
-		has, err := f.conn.Has(t)
+	for _, t := range Tables(f.name, f.state) {
+		intact, err := f.conn.Intact(t)
 		if err != nil {
 			return err
 		}
-		if !has {
+		if !intact {
 			return f.conn.Apply(ctx, Tables(f.name, f.state)...)
 		}
 	}

@@ -20,22 +20,26 @@ const (
 	acceptPause = 100 * time.Millisecond
 )
 
-// Forward passes what reaches the sockets on to the container: to for all of them, in goroutines that end with
-// Close.
+// Forward passes what reaches the sockets on to the container, in goroutines that end with Close. Called again it
+// changes where new connections go.
 func (l *Lease) Forward(ctx context.Context, to netip.AddrPort) {
+	l.target.Store(&to)
+	if l.done != nil {
+		return
+	}
 	ctx, l.done = context.WithCancel(context.WithoutCancel(ctx))
 	for _, s := range l.sockets {
 		switch {
 		case s.stream != nil:
-			l.forward.Go(func() { l.accept(ctx, s.stream, to) })
+			l.forward.Go(func() { l.accept(ctx, s.stream) })
 		case s.packet != nil:
-			l.forward.Go(func() { l.relay(ctx, s.packet, to) })
+			l.forward.Go(func() { l.relay(ctx, s.packet) })
 		}
 	}
 }
 
 // accept serves connections until the listener is closed.
-func (l *Lease) accept(ctx context.Context, listener net.Listener, to netip.AddrPort) {
+func (l *Lease) accept(ctx context.Context, listener net.Listener) {
 	for {
 		conn, err := listener.Accept()
 		if errors.Is(err, net.ErrClosed) {
@@ -50,7 +54,7 @@ func (l *Lease) accept(ctx context.Context, listener net.Listener, to netip.Addr
 				continue
 			}
 		}
-		l.forward.Go(func() { pipe(ctx, conn, to) })
+		l.forward.Go(func() { pipe(ctx, conn, *l.target.Load()) })
 	}
 }
 
@@ -83,7 +87,7 @@ func pipe(ctx context.Context, client net.Conn, to netip.AddrPort) {
 }
 
 // relay passes datagrams on until the socket is closed, with one socket per client, so that answers find back.
-func (l *Lease) relay(ctx context.Context, socket net.PacketConn, to netip.AddrPort) {
+func (l *Lease) relay(ctx context.Context, socket net.PacketConn) {
 	var mu sync.Mutex
 	flows := map[netip.AddrPort]*net.UDPConn{}
 	stop := context.AfterFunc(ctx, func() {
@@ -107,7 +111,7 @@ func (l *Lease) relay(ctx context.Context, socket net.PacketConn, to netip.AddrP
 		mu.Lock()
 		flow := flows[client]
 		if flow == nil && len(flows) < maxFlows && ctx.Err() == nil {
-			if flow, err = net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(to)); err == nil {
+			if flow, err = net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(*l.target.Load())); err == nil {
 				flows[client] = flow
 				l.forward.Go(func() {
 					answers(front, flow, client)

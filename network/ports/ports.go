@@ -15,6 +15,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/berth-engine/berth/core"
@@ -46,7 +47,8 @@ type Lease struct {
 	book     *Book
 	protocol core.Protocol
 	sockets  []socket
-	done     context.CancelFunc
+	target   atomic.Pointer[netip.AddrPort]
+	done     context.CancelFunc // nil: nothing is forwarded
 	forward  sync.WaitGroup
 }
 

@@ -1,0 +1,329 @@
+package network
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/berth-engine/berth/core"
+	"github.com/berth-engine/berth/linux/link"
+	"github.com/berth-engine/berth/linux/netns"
+	"github.com/berth-engine/berth/network/firewall"
+)
+
+// Connect puts a running container into a further network.
+func (ss *Sandboxes) Connect(ctx context.Context, id core.ContainerID, ref string, asked core.Endpoint) (_ core.Endpoint, err error) {
+	sb := ss.sandbox(id)
+	if sb == nil {
+		return core.Endpoint{}, core.NotRunning(id)
+	}
+	sb.op.Lock()
+	defer sb.op.Unlock()
+	if sb.closed {
+		return core.Endpoint{}, core.NotRunning(id)
+	}
+	if sb.ns == nil {
+		return core.Endpoint{}, core.Forbidden("container sharing network namespace with another container or host cannot be connected to any other network")
+	}
+	n, err := ss.find(ref)
+	if err != nil {
+		return core.Endpoint{}, err
+	}
+	if slices.ContainsFunc(sb.endpoints, func(e *endpoint) bool { return e.network == n }) {
+		return core.Endpoint{}, core.Forbidden("endpoint with name %s already exists in network %s", sb.Name, n.Name)
+	}
+	e, err := sb.join(ref, asked)
+	if err != nil {
+		return core.Endpoint{}, err
+	}
+	defer func() {
+		if err != nil {
+			ctx, cancel := undoing(ctx)
+			defer cancel()
+			err = errors.Join(err, sb.leave(ctx, e))
+		}
+	}()
+	if err := sb.plug(ctx, e); err != nil {
+		return core.Endpoint{}, err
+	}
+	if err := sb.settle(ctx); err != nil {
+		return core.Endpoint{}, err
+	}
+	return *e.Endpoint, nil
+}
+
+// plug makes a pair of interfaces for an endpoint of a running container.
+func (sb *sandbox) plug(ctx context.Context, e *endpoint) error {
+	n, port := e.network, e.network.port()
+	return netns.Do(sb.ns, func() error {
+		inside, err := link.Dial()
+		if err != nil {
+			return err
+		}
+		defer inside.Close()
+		list, err := link.List()
+		if err != nil {
+			return err
+		}
+		taken := func(name string) bool {
+			return slices.ContainsFunc(list, func(l link.Interface) bool { return l.Name == name })
+		}
+		for i := 0; e.Interface == "" || taken(e.Interface); i++ {
+			if e.Interface = sb.interfaceName(e, i); i > len(list) {
+				return core.Conflict("the container has an interface %s already", e.Interface)
+			}
+		}
+		var outside, up, address link.Batch
+		outside.AddVeth(link.Veth{Host: e.host, Peer: e.Interface, PeerMAC: e.MAC, MTU: n.mtu, Master: n.index, Port: port, NS: int(sb.ns.Fd())})
+		if err := sb.shared.conn.Apply(ctx, &outside); err != nil {
+			return err
+		}
+		if err := switchIPv6(e.Interface, e.AddressIPv6.IsValid()); err != nil {
+			return err
+		}
+		found, err := link.Find(e.Interface)
+		if err != nil {
+			return err
+		}
+		e.index = found.Index
+		up.Up(e.Interface)
+		e.address(&address)
+		return errors.Join(inside.Apply(ctx, &up), inside.Apply(ctx, &address))
+	})
+}
+
+// settle makes routes, published ports, names and files follow the endpoints that there are now.
+func (sb *sandbox) settle(ctx context.Context) error {
+	v4, v6 := sb.gateways()
+	err := netns.Do(sb.ns, func() error {
+		inside, err := link.Dial()
+		if err != nil {
+			return err
+		}
+		defer inside.Close()
+		var batch link.Batch
+		sb.route(&batch)
+		return inside.Apply(ctx, &batch)
+	})
+	if err != nil {
+		return err
+	}
+	switch rules := sb.rules(v4, v6); {
+	case len(sb.published.leases) == 0:
+		err = sb.publish(ctx)
+	case !slices.Equal(rules, sb.published.rules):
+		// The gateway is another one: the ports stay taken and lead there from now on.
+		err = sb.shared.firewall.Delete(ctx, firewall.State{Publications: sb.published.rules})
+		if sb.published.rules = nil; err == nil {
+			err = sb.redirect(ctx, v4, v6)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if err := sb.names(ctx); err != nil {
+		return err
+	}
+	return sb.writeFiles()
+}
+
+// Disconnect takes a running container out of a network.
+func (ss *Sandboxes) Disconnect(ctx context.Context, id core.ContainerID, ref string) error {
+	sb := ss.sandbox(id)
+	if sb == nil {
+		return core.NotRunning(id)
+	}
+	sb.op.Lock()
+	defer sb.op.Unlock()
+	n, err := ss.find(ref)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(sb.endpoints, func(e *endpoint) bool { return e.network == n })
+	if i < 0 {
+		return core.Forbidden("container %s is not connected to network %s", id, ref)
+	}
+	return errors.Join(sb.leave(ctx, sb.endpoints[i]), sb.settle(ctx))
+}
+
+// leave takes an endpoint out of the sandbox and the kernel. What is not there is no error.
+func (sb *sandbox) leave(ctx context.Context, e *endpoint) error {
+	if e.network.zone != nil {
+		e.network.zone.Remove(e.EndpointID)
+	}
+	var batch link.Batch
+	batch.Delete(e.host)
+	err := sb.shared.conn.Apply(ctx, &batch)
+	e.releaseAddresses()
+	sb.shared.mu.Lock()
+	sb.endpoints = slices.DeleteFunc(slices.Clone(sb.endpoints), func(o *endpoint) bool { return o == e })
+	named := slices.ContainsFunc(sb.endpoints, func(o *endpoint) bool { return o.network.zone != nil })
+	sb.shared.mu.Unlock()
+	if !named && sb.resolver != nil {
+		err = errors.Join(err, sb.resolver.Close())
+		sb.resolver = nil
+	}
+	return err
+}
+
+// Restore takes over the sandboxes of running containers after a restart of the daemon and removes whatever belongs
+// to no container any more. A part of a sandbox that can't be taken over is reported and left as it is: the
+// container runs.
+func (ss *Sandboxes) Restore(ctx context.Context, specs []core.Sandbox) error {
+	links, err := link.List()
+	if err != nil {
+		return err
+	}
+	for _, spec := range specs {
+		sb := &sandbox{Sandbox: spec, shared: ss.shared, published: &published{}}
+		if err := ss.enter(sb); err != nil {
+			return err
+		}
+		if spec.Host {
+			continue
+		}
+		if err := sb.restore(ctx, links); err != nil {
+			ss.log.Error("take over the network of a container", "container", spec.Container, "error", err)
+		}
+	}
+	if err := ss.firewall.Set(ctx, ss.state()); err != nil {
+		return err
+	}
+	for _, spec := range specs {
+		if sb := ss.sandbox(spec.Container); sb.ns != nil {
+			v4, v6 := sb.gateways()
+			sb.forward(ctx, v4, v6)
+		}
+	}
+	keep := map[string]bool{}
+	for _, sb := range ss.sandboxes {
+		for _, e := range sb.endpoints {
+			keep[e.host] = true
+		}
+	}
+	if err := ss.removeLinks(ctx, keep); err != nil {
+		return err
+	}
+	ss.ready.refill()
+	return nil
+}
+
+// state is what the packet filter shall have.
+func (s *shared) state() firewall.State {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var state firewall.State
+	for _, n := range s.networks {
+		if n.bridge != "" && n.index != 0 {
+			state.Networks = append(state.Networks, n.rules())
+		}
+	}
+	for _, sb := range s.sandboxes {
+		state.Publications = append(state.Publications, sb.published.rules...)
+	}
+	return state
+}
+
+// restore takes over one sandbox: the namespace of its process, the addresses and ports that it has.
+func (sb *sandbox) restore(ctx context.Context, links []link.Interface) error {
+	ns, err := netns.OfProcess(sb.PID)
+	if err != nil {
+		return fmt.Errorf("open the namespace: %w", err)
+	}
+	sb.ns = ns
+	var inside []link.Interface
+	if err := netns.Do(ns, func() (err error) { inside, err = link.List(); return err }); err != nil {
+		return err
+	}
+	var errs []error
+	for key, has := range sb.Endpoints {
+		if has.EndpointID == "" {
+			continue
+		}
+		e := &endpoint{Endpoint: new(core.Endpoint), key: key}
+		*e.Endpoint = *has
+		if e.network, err = sb.shared.find(string(has.NetworkID)); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		for _, in := range inside {
+			if in.Name != has.Interface {
+				continue
+			}
+			e.index = in.Index
+			for _, out := range links {
+				if out.Index == in.Peer && out.Kind == "veth" {
+					e.host = out.Name
+				}
+			}
+		}
+		errs = append(errs, e.retake())
+		sb.endpoints = append(sb.endpoints, e)
+	}
+	slices.SortFunc(sb.endpoints, func(a, b *endpoint) int { return a.index - b.index })
+	errs = append(errs, sb.republish(ctx), sb.names(ctx))
+	return errors.Join(errs...)
+}
+
+// retake takes the addresses that the endpoint has.
+func (e *endpoint) retake() error {
+	var errs []error
+	if e.Address.IsValid() && e.network.v4 != nil {
+		errs = append(errs, e.network.v4.Take(e.Address.Addr()))
+	}
+	if e.AddressIPv6.IsValid() && e.network.v6 != nil {
+		errs = append(errs, e.network.v6.Take(e.AddressIPv6.Addr()))
+	}
+	return errors.Join(errs...)
+}
+
+// republish takes the ports again that the sandbox had. The packet filter is told about all sandboxes at once.
+func (sb *sandbox) republish(ctx context.Context) error {
+	type number struct {
+		port core.Port
+		host uint16
+	}
+	var order []number
+	wants := map[number]wanted{}
+	for _, p := range sb.Published {
+		k := number{p.Port, p.HostPort}
+		w, ok := wants[k]
+		if !ok {
+			order = append(order, k)
+			w = wanted{port: p.Port, begin: p.HostPort, end: p.HostPort}
+		}
+		w.addrs = append(w.addrs, p.HostIP)
+		wants[k] = w
+	}
+	var errs []error
+	for _, k := range order {
+		errs = append(errs, sb.take(ctx, []wanted{wants[k]}))
+	}
+	v4, v6 := sb.gateways()
+	sb.published.rules = sb.rules(v4, v6)
+	return errors.Join(errs...)
+}
+
+// removeLinks removes the ports of our bridges that are not in keep.
+func (s *shared) removeLinks(ctx context.Context, keep map[string]bool) error {
+	links, err := link.List()
+	if err != nil {
+		return err
+	}
+	ours := map[int]bool{}
+	s.mu.Lock()
+	for _, n := range s.networks {
+		if n.index != 0 && !n.adopted {
+			ours[n.index] = true
+		}
+	}
+	s.mu.Unlock()
+	var batch link.Batch
+	for _, l := range links {
+		if l.Kind == "veth" && ours[l.Master] && !keep[l.Name] {
+			batch.Delete(l.Name)
+		}
+	}
+	return s.conn.Apply(ctx, &batch)
+}

@@ -1,0 +1,232 @@
+package network
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/berth-engine/berth/core"
+	"github.com/berth-engine/berth/network/dns"
+	"github.com/berth-engine/berth/network/files"
+)
+
+// dnsNames is what an endpoint answers to: the container's name first, which reverse lookups give.
+func (sb *sandbox) dnsNames(e *endpoint) []string {
+	var names []string
+	for _, name := range append(append([]string{sb.Name}, e.Aliases...), sb.Container.Short(), sb.Hostname) {
+		if name != "" && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// names makes the container known in its networks, and gives it a name server when one of them has names.
+func (sb *sandbox) names(ctx context.Context) (err error) {
+	named := false
+	for _, e := range sb.endpoints {
+		if e.network.zone != nil {
+			named = true
+			e.network.zone.Set(e.EndpointID, e.DNSNames, e.Address.Addr(), e.AddressIPv6.Addr())
+		}
+	}
+	if named && sb.resolver == nil {
+		sb.resolver, err = dns.Start(ctx, sb.ns, source{sb}, sb.shared.log)
+	}
+	return err
+}
+
+// source is what a sandbox's name server asks.
+type source struct{ sb *sandbox }
+
+// Zones gives those of the networks that the container is in.
+func (s source) Zones() []*dns.Zone {
+	s.sb.shared.mu.Lock()
+	defer s.sb.shared.mu.Unlock()
+	var zones []*dns.Zone
+	for _, e := range s.sb.endpoints {
+		if e.network.zone != nil {
+			zones = append(zones, e.network.zone)
+		}
+	}
+	return zones
+}
+
+// Link looks an alias up that only this container uses (--link name:alias).
+func (s source) Link(alias string) string {
+	s.sb.shared.mu.Lock()
+	defer s.sb.shared.mu.Unlock()
+	for _, e := range s.sb.endpoints {
+		if e.network.zone == nil {
+			continue
+		}
+		for _, l := range slices.Concat(e.Links, s.sb.DNS.Links) {
+			if name, as := splitLink(l); strings.EqualFold(as, alias) {
+				return name
+			}
+		}
+	}
+	return ""
+}
+
+// Servers are those outside. A container that only has internal networks has none.
+func (s source) Servers() []dns.Server {
+	s.sb.shared.mu.Lock()
+	out := slices.ContainsFunc(s.sb.endpoints, func(e *endpoint) bool { return !e.network.Internal })
+	s.sb.shared.mu.Unlock()
+	if !out {
+		return nil
+	}
+	var list []dns.Server
+	for _, ip := range s.sb.shared.resolvConf(s.sb.DNS).Servers {
+		// What the user named for the container is reached as the container would.
+		inside := len(s.sb.DNS.DNS) > 0 && !ip.IsLoopback()
+		list = append(list, dns.Server{Addr: netip.AddrPortFrom(ip, 53), Inside: inside})
+	}
+	return list
+}
+
+// splitLink reads name:alias; the alias is the name where there is none.
+func splitLink(l string) (name, alias string) {
+	name, alias, ok := strings.Cut(l, ":")
+	name = strings.TrimPrefix(name, "/")
+	if !ok {
+		return name, name
+	}
+	return name, alias[strings.LastIndexByte(alias, '/')+1:]
+}
+
+// writeFiles writes hosts, hostname and resolv.conf.
+func (sb *sandbox) writeFiles() error {
+	err := files.WriteHostname(sb.Dir, sb.Hostname)
+	if err == nil {
+		err = sb.writeResolvConf()
+	}
+	if err == nil {
+		err = sb.writeHosts()
+	}
+	if err != nil {
+		return fmt.Errorf("write the network files of container %s: %w", sb.Container.Short(), err)
+	}
+	return nil
+}
+
+func (sb *sandbox) writeResolvConf() error {
+	conf := sb.shared.resolvConf(sb.DNS)
+	switch {
+	case sb.resolver != nil:
+		conf = conf.Embedded(dns.Address())
+	case !sb.Host && len(sb.DNS.DNS) == 0 && len(sb.endpoints) > 0:
+		v6 := slices.ContainsFunc(sb.endpoints, func(e *endpoint) bool { return e.AddressIPv6.IsValid() })
+		conf = conf.Outside(v6)
+	}
+	return conf.Write(sb.Dir)
+}
+
+func (sb *sandbox) writeHosts() error {
+	lines, err := sb.extraHosts()
+	if err != nil {
+		return err
+	}
+	if sb.Host {
+		return files.WriteHostHosts(sb.Dir, lines)
+	}
+	own := sb.Hostname
+	if sb.Domain != "" {
+		own = sb.Hostname + "." + sb.Domain + " " + sb.Hostname
+	}
+	for _, e := range sb.endpoints {
+		lines = append(lines, files.Host{Addr: e.Address.Addr(), Names: own}, files.Host{Addr: e.AddressIPv6.Addr(), Names: own})
+		if e.network.zone == nil {
+			lines = append(lines, sb.linked(e)...)
+		}
+	}
+	return files.WriteHosts(sb.Dir, sb.shared.hostV6, lines)
+}
+
+// extraHosts are the lines that the user asked for.
+func (sb *sandbox) extraHosts() ([]files.Host, error) {
+	var lines []files.Host
+	for _, extra := range sb.DNS.ExtraHosts {
+		at := strings.IndexAny(extra, ":=")
+		if at <= 0 || at == len(extra)-1 {
+			return nil, core.Invalid("bad format for add-host: %q", extra)
+		}
+		name, text := extra[:at], strings.Trim(extra[at+1:], "[]")
+		if text == "host-gateway" {
+			addrs := sb.shared.hostGateway()
+			if len(addrs) == 0 {
+				return nil, core.Invalid("unable to derive the IP value for host-gateway")
+			}
+			for _, ip := range addrs {
+				lines = append(lines, files.Host{Addr: ip, Names: name})
+			}
+			continue
+		}
+		ip, err := netip.ParseAddr(text)
+		if err != nil {
+			return nil, core.Invalid("invalid IP address in add-host: %q", text)
+		}
+		lines = append(lines, files.Host{Addr: ip, Names: name})
+	}
+	return lines, nil
+}
+
+// hostGateway is where a container reaches the host.
+func (s *shared) hostGateway() []netip.Addr {
+	if s.options.HostGateway != nil {
+		return s.options.HostGateway
+	}
+	n := s.byName(defaultName)
+	if n == nil {
+		return nil
+	}
+	return slices.DeleteFunc([]netip.Addr{n.gateway4, n.gateway6}, func(ip netip.Addr) bool { return !ip.IsValid() })
+}
+
+// linked are the lines for containers that this one is linked to on the default network.
+func (sb *sandbox) linked(e *endpoint) []files.Host {
+	sb.shared.mu.Lock()
+	defer sb.shared.mu.Unlock()
+	var lines []files.Host
+	for _, l := range slices.Concat(e.Links, sb.DNS.Links) {
+		name, alias := splitLink(l)
+		for _, other := range sb.shared.sandboxes {
+			if other.Name != name && string(other.Container) != name && other.Container.Short() != name {
+				continue
+			}
+			for _, o := range other.endpoints {
+				if o.network == e.network {
+					words := slices.Compact([]string{alias, other.Hostname, other.Name})
+					lines = append(lines, files.Host{Addr: o.Address.Addr(), Names: strings.Join(words, " ")})
+				}
+			}
+		}
+	}
+	return lines
+}
+
+// Rename changes the names that DNS answers with.
+func (ss *Sandboxes) Rename(_ context.Context, id core.ContainerID, name string) error {
+	sb := ss.sandbox(id)
+	if sb == nil {
+		return nil
+	}
+	sb.op.Lock()
+	defer sb.op.Unlock()
+	if sb.closed {
+		return nil
+	}
+	ss.mu.Lock()
+	sb.Name = name
+	ss.mu.Unlock()
+	for _, e := range sb.endpoints {
+		if e.network.zone != nil {
+			e.DNSNames = sb.dnsNames(e)
+			e.network.zone.Set(e.EndpointID, e.DNSNames, e.Address.Addr(), e.AddressIPv6.Addr())
+		}
+	}
+	return nil
+}

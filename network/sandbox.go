@@ -1,0 +1,421 @@
+package network
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/berth-engine/berth/core"
+	"github.com/berth-engine/berth/lib/id"
+	"github.com/berth-engine/berth/linux/link"
+	"github.com/berth-engine/berth/linux/netns"
+	"github.com/berth-engine/berth/network/dns"
+)
+
+// undoTimeout bounds work that must be done although the caller went away or failed.
+const undoTimeout = 30 * time.Second
+
+func undoing(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+}
+
+// Sandboxes is the containers in their networks. It is the engine's Sandboxes.
+type Sandboxes struct{ *shared }
+
+// sandbox is a container that is connected. Its operations exclude each other by op, taken before shared.mu; fields
+// that others read (core.Sandbox.Name, endpoints) change under both.
+type sandbox struct {
+	core.Sandbox
+	shared *shared
+
+	op        sync.Mutex
+	closed    bool
+	ns        *os.File // nil for the host's
+	endpoints []*endpoint
+	published *published
+	resolver  *dns.Resolver // nil: no network with names
+}
+
+// endpoint is a container's place in a network.
+type endpoint struct {
+	*core.Endpoint
+	network *network
+	key     string // the name under which the engine asked for it
+	host    string // the host's end of the pair
+	index   int    // of the other end, inside
+}
+
+// Open makes the namespace, joins the networks, publishes the ports and writes the files. An error leaves nothing
+// behind.
+func (ss *Sandboxes) Open(ctx context.Context, spec core.Sandbox) (_ core.Joined, err error) {
+	sb := &sandbox{Sandbox: spec, shared: ss.shared, published: &published{}}
+	sb.op.Lock()
+	defer sb.op.Unlock()
+	if err := ss.enter(sb); err != nil {
+		return core.Joined{}, err
+	}
+	defer func() {
+		if err != nil {
+			ctx, cancel := undoing(ctx)
+			defer cancel()
+			err = errors.Join(err, sb.close(ctx))
+		}
+	}()
+	if spec.Host {
+		return core.Joined{}, sb.writeFiles()
+	}
+	if err := sb.plan(); err != nil {
+		return core.Joined{}, err
+	}
+	if err := sb.connect(ctx); err != nil {
+		return core.Joined{}, err
+	}
+	if err := sb.publish(ctx); err != nil {
+		return core.Joined{}, err
+	}
+	if err := sb.names(ctx); err != nil {
+		return core.Joined{}, err
+	}
+	if err := sb.writeFiles(); err != nil {
+		return core.Joined{}, err
+	}
+	joined := core.Joined{Endpoints: map[string]*core.Endpoint{}, Ports: sb.published.ports()}
+	for _, e := range sb.endpoints {
+		c := *e.Endpoint
+		joined.Endpoints[e.key] = &c
+	}
+	joined.NS, err = netns.Duplicate(sb.ns)
+	return joined, err
+}
+
+// enter puts a sandbox into the table. A container has one.
+func (s *shared) enter(sb *sandbox) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sandboxes[sb.Container] != nil {
+		return core.Conflict("container %s is already connected to its networks", sb.Container)
+	}
+	s.sandboxes[sb.Container] = sb
+	return nil
+}
+
+// plan finds the networks and takes addresses. The network that the container is named after (its NetworkMode)
+// comes first, then the others by name: that is the order of eth0, eth1, …
+func (sb *sandbox) plan() error {
+	keys := make([]string, 0, len(sb.Endpoints))
+	for key := range sb.Endpoints {
+		keys = append(keys, key)
+	}
+	mode := sb.DNS.NetworkMode
+	slices.SortFunc(keys, func(a, b string) int {
+		if (a == mode) != (b == mode) {
+			if a == mode {
+				return -1
+			}
+			return 1
+		}
+		return strings.Compare(a, b)
+	})
+	for _, key := range keys {
+		if _, err := sb.join(key, *sb.Endpoints[key]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// join finds a network, takes addresses in it and puts the endpoint into the sandbox. The kernel does not know yet.
+func (sb *sandbox) join(ref string, asked core.Endpoint) (*endpoint, error) {
+	n, err := sb.shared.find(ref)
+	if err != nil {
+		return nil, err
+	}
+	if n.Driver != driverBridge {
+		return nil, core.Forbidden("container sharing network namespace with another container or host cannot be connected to any other network")
+	}
+	if n.index == 0 {
+		return nil, core.Unavailable("network %s can't be used: it could not be made when the daemon started", n.Name)
+	}
+	if n.zone == nil && (asked.IPv4.IsValid() || asked.IPv6.IsValid()) {
+		return nil, core.Invalid("user specified IP address is supported on user defined networks only")
+	}
+	e := &endpoint{Endpoint: &asked, network: n, key: ref, host: newVeth()}
+	e.NetworkID, e.EndpointID = n.ID, id.New()
+	e.Gateway, e.GatewayIPv6, e.Address, e.AddressIPv6 = netip.Addr{}, netip.Addr{}, netip.Prefix{}, netip.Prefix{}
+	e.DNSNames = nil
+	if n.zone != nil {
+		e.DNSNames = sb.dnsNames(e)
+	}
+	if err := e.takeAddresses(); err != nil {
+		return nil, err
+	}
+	e.MAC = e.WantMAC
+	if e.MAC == nil {
+		e.MAC = macOf(e.Address.Addr())
+	}
+	sb.shared.mu.Lock()
+	sb.endpoints = append(sb.endpoints, e)
+	sb.shared.mu.Unlock()
+	return e, nil
+}
+
+// macOf makes a hardware address from an IPv4 one, so that who gets an address anew is found at once: neighbours
+// that remember the last owner remember the right thing. Without IPv4 it is random.
+func macOf(ip netip.Addr) net.HardwareAddr {
+	if !ip.Is4() {
+		return link.RandomMAC()
+	}
+	b := ip.As4()
+	return net.HardwareAddr{0x02, 0x42, b[0], b[1], b[2], b[3]}
+}
+
+// takeAddresses takes an address per family of the network, or none.
+func (e *endpoint) takeAddresses() (err error) {
+	n := e.network
+	if n.v4 == nil && e.IPv4.IsValid() || n.v6 == nil && e.IPv6.IsValid() {
+		return core.Invalid("invalid address: network %s does not have this family of addresses", n.Name)
+	}
+	if n.v4 != nil {
+		ip := e.IPv4
+		if ip.IsValid() {
+			err = n.v4.Take(ip)
+		} else if ip, err = n.v4.Next(); err != nil {
+			err = core.Unavailable("no available IPv4 addresses on this network's address pools: %s (%s)", n.Name, n.ID)
+		}
+		if err != nil {
+			return err
+		}
+		e.Address, e.Gateway = netip.PrefixFrom(ip, n.v4.Subnet().Bits()), n.gateway4
+	}
+	if n.v6 != nil {
+		ip := e.IPv6
+		if ip.IsValid() {
+			err = n.v6.Take(ip)
+		} else if ip, err = n.v6.Next(); err != nil {
+			err = core.Unavailable("no available IPv6 addresses on this network's address pools: %s (%s)", n.Name, n.ID)
+		}
+		if err != nil {
+			e.releaseAddresses()
+			return err
+		}
+		e.AddressIPv6, e.GatewayIPv6 = netip.PrefixFrom(ip, n.v6.Subnet().Bits()), n.gateway6
+	}
+	if n.Internal {
+		e.Gateway, e.GatewayIPv6 = netip.Addr{}, netip.Addr{}
+	}
+	return nil
+}
+
+func (e *endpoint) releaseAddresses() {
+	if e.Address.IsValid() {
+		e.network.v4.Release(e.Address.Addr())
+	}
+	if e.AddressIPv6.IsValid() {
+		e.network.v6.Release(e.AddressIPv6.Addr())
+	}
+}
+
+// connect takes a namespace and gives it the interfaces of all endpoints: one batch on the host's side (none for the
+// default network alone), one inside.
+func (sb *sandbox) connect(ctx context.Context) error {
+	s := sb.shared
+	p, err := s.ready.take(ctx, len(sb.endpoints) > 0)
+	if err != nil {
+		return err
+	}
+	defer p.conn.Close()
+	sb.ns = p.ns
+	var outside, inside link.Batch
+	var renamed, v6 []string
+	for i, e := range sb.endpoints {
+		n := e.network
+		e.index, e.Interface = firstIndex+i, sb.interfaceName(e, i)
+		if i == 0 {
+			e.host = p.host
+			e.adapt(s.byName(defaultName), &outside, &inside)
+			if e.Interface != "eth0" {
+				renamed = append(renamed, e.Interface)
+				inside.Down("eth0")
+				inside.Rename(e.index, e.Interface)
+				inside.Up(e.Interface)
+			}
+		} else {
+			outside.AddVeth(link.Veth{Host: e.host, Peer: e.Interface, PeerIndex: e.index, PeerMAC: e.MAC, MTU: n.mtu, Master: n.index, Port: n.port(), NS: int(sb.ns.Fd())})
+			inside.Up(e.Interface)
+		}
+		if e.AddressIPv6.IsValid() {
+			v6 = append(v6, e.Interface)
+		}
+	}
+	if err := s.conn.Apply(ctx, &outside); err != nil {
+		return err
+	}
+	if len(v6)+len(sb.endpoints) > 1 || len(renamed) > 0 {
+		// Names change before addresses come: switches of IPv6 are by name.
+		if err := p.conn.Apply(ctx, &inside); err != nil {
+			return err
+		}
+		inside = link.Batch{}
+		if err := sb.switchIPv6(); err != nil {
+			return err
+		}
+	}
+	for _, e := range sb.endpoints {
+		e.address(&inside)
+	}
+	sb.route(&inside)
+	return p.conn.Apply(ctx, &inside)
+}
+
+// adapt makes the pair that was made in advance for the default network (nil: there is none) fit the endpoint.
+func (e *endpoint) adapt(was *network, outside, inside *link.Batch) {
+	n := e.network
+	if was == nil {
+		was = &network{mtu: defaultMTU}
+	}
+	if was.index != n.index {
+		outside.Enslave(e.host, n.index, n.port())
+	}
+	if was.mtu != n.mtu {
+		outside.SetMTU(e.host, n.mtu)
+		inside.SetMTU("eth0", n.mtu)
+	}
+	inside.SetMAC("eth0", e.MAC)
+}
+
+// switchIPv6 turns IPv6 on where an endpoint has such an address and off where not.
+func (sb *sandbox) switchIPv6() error {
+	return netns.Do(sb.ns, func() error {
+		for _, e := range sb.endpoints {
+			if err := switchIPv6(e.Interface, e.AddressIPv6.IsValid()); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// address gives the inner interface its addresses.
+func (e *endpoint) address(inside *link.Batch) {
+	for _, p := range []netip.Prefix{e.Address, e.AddressIPv6} {
+		if p.IsValid() {
+			inside.AddAddress(e.index, p)
+		}
+	}
+	for _, ip := range e.LinkLocal {
+		inside.AddAddress(e.index, netip.PrefixFrom(ip, map[bool]int{true: 16, false: 64}[ip.Is4()]))
+	}
+}
+
+// gateways are the endpoints through which the container reaches the outside: those with the highest priority, of
+// equal ones the first by name of the network. nil: none.
+func (sb *sandbox) gateways() (v4, v6 *endpoint) {
+	better := func(e, than *endpoint) bool {
+		if than == nil || e.GwPriority != than.GwPriority {
+			return than == nil || e.GwPriority > than.GwPriority
+		}
+		return e.network.Name < than.network.Name
+	}
+	for _, e := range sb.endpoints {
+		if e.Gateway.IsValid() && better(e, v4) {
+			v4 = e
+		}
+		if e.GatewayIPv6.IsValid() && better(e, v6) {
+			v6 = e
+		}
+	}
+	return v4, v6
+}
+
+// route sets the default routes.
+func (sb *sandbox) route(inside *link.Batch) {
+	v4, v6 := sb.gateways()
+	if v4 != nil {
+		inside.SetDefaultRoute(v4.index, v4.Gateway)
+	}
+	if v6 != nil {
+		inside.SetDefaultRoute(v6.index, v6.GatewayIPv6)
+	}
+}
+
+// interfaceName is what the interface is called inside.
+func (sb *sandbox) interfaceName(e *endpoint, i int) string {
+	if name := e.DriverOpts[optIfname]; name != "" {
+		return name
+	}
+	prefix := "eth"
+	if p := e.network.Options[optPrefix]; p != "" {
+		prefix = p
+	}
+	return fmt.Sprintf("%s%d", prefix, i)
+}
+
+// Close undoes Open: addresses, published ports, names. Closing twice is harmless.
+func (ss *Sandboxes) Close(ctx context.Context, id core.ContainerID) error {
+	sb := ss.sandbox(id)
+	if sb == nil {
+		return nil
+	}
+	sb.op.Lock()
+	defer sb.op.Unlock()
+	err := sb.close(ctx)
+	ss.ready.refill()
+	return err
+}
+
+// sandbox finds the sandbox of a container; nil: it has none.
+func (s *shared) sandbox(id core.ContainerID) *sandbox {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sandboxes[id]
+}
+
+// close takes everything back; the caller holds op. It goes on behind an error.
+func (sb *sandbox) close(ctx context.Context) error {
+	if sb.closed {
+		return nil
+	}
+	sb.closed = true
+	s := sb.shared
+	errs := []error{sb.withdraw(ctx)}
+	var ports link.Batch
+	for _, e := range sb.endpoints {
+		if e.network.zone != nil {
+			e.network.zone.Remove(e.EndpointID)
+		}
+		ports.Retire(e.host)
+	}
+	// The interfaces go with the namespace, but not at once, and removing them here would wait for the kernel some
+	// 30 ms: the ports of the bridges are shut, so that the addresses can be given to others.
+	errs = append(errs, s.conn.Apply(ctx, &ports), sb.release())
+	for _, e := range sb.endpoints {
+		e.releaseAddresses()
+	}
+	s.mu.Lock()
+	sb.endpoints = nil
+	delete(s.sandboxes, sb.Container)
+	s.mu.Unlock()
+	return errors.Join(errs...)
+}
+
+// release lets go of what is held open for the sandbox: name server, published ports' sockets, namespace.
+func (sb *sandbox) release() error {
+	var err error
+	if sb.resolver != nil {
+		err = sb.resolver.Close()
+		sb.resolver = nil
+	}
+	sb.published.close()
+	if sb.ns != nil {
+		err = errors.Join(err, sb.ns.Close())
+		sb.ns = nil
+	}
+	return err
+}
