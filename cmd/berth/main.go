@@ -1,0 +1,23 @@
+// Command berth is the client of Berth: it has the commands, flags and output of docker.
+package main
+
+import (
+	"context"
+	"os"
+
+	"github.com/berth-engine/berth/cli"
+)
+
+// Set by the linker.
+var (
+	version = "0.1.0"
+	commit  = ""
+	built   = ""
+)
+
+func main() {
+	os.Exit(cli.Run(context.Background(), cli.Options{
+		Args: os.Args[1:], In: os.Stdin, Out: os.Stdout, Err: os.Stderr,
+		Version: version, Commit: commit, Built: built,
+	}))
+}
