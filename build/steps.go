@@ -3,7 +3,6 @@ package build
 import (
 	"bytes"
 	"fmt"
-	"path"
 	"strconv"
 	"strings"
 
@@ -29,6 +28,8 @@ type step struct {
 type plan struct {
 	file  string
 	steps []step
+	// only is the name of the stage when there is but one: BuildKit may leave it out then.
+	only string
 	// syntax is a "# syntax=" line that asks for what we have built in.
 	syntax string
 }
@@ -87,6 +88,9 @@ func readPlan(files *tarFS, options core.BuildOptions) (*plan, error) {
 		target = found
 	}
 	p.steps = number(stages, args, target)
+	if len(stages) == 1 {
+		p.only = stageName(stages, 0)
+	}
 	return p, nil
 }
 
@@ -110,13 +114,7 @@ func number(stages []instructions.Stage, args []instructions.ArgCommand, target 
 		if !needed[i] {
 			continue
 		}
-		name := stage.Name
-		switch {
-		case len(stages) == 1:
-			name = ""
-		case name == "":
-			name = fmt.Sprintf("stage-%d", i)
-		}
+		name := stageName(stages, i)
 		count := 0
 		key := func() string {
 			count++
@@ -139,6 +137,14 @@ func number(stages []instructions.Stage, args []instructions.ArgCommand, target 
 		}
 	}
 	return steps
+}
+
+// stageName is what BuildKit calls a stage.
+func stageName(stages []instructions.Stage, i int) string {
+	if stages[i].Name != "" {
+		return stages[i].Name
+	}
+	return fmt.Sprintf("stage-%d", i)
 }
 
 func stepKey(stage string, count int) string {
@@ -175,8 +181,9 @@ func reachable(stages []instructions.Stage, target int) map[int]bool {
 	return needed
 }
 
-// vertexKey reads BuildKit's name of a step, "[build 2/7] RUN make", as the key of a step.
-func vertexKey(name string) (string, bool) {
+// vertexKey reads BuildKit's name of a step, "[build 2/7] RUN make", as the key of a step. only is the stage where none
+// is named.
+func vertexKey(name, only string) (string, bool) {
 	inside, ok := strings.CutPrefix(name, "[")
 	if !ok {
 		return "", false
@@ -198,12 +205,9 @@ func vertexKey(name string) (string, bool) {
 	if err != nil {
 		return "", false
 	}
-	stage := ""
-	if len(words) > 1 {
+	stage := only
+	if len(words) > 1 && !strings.Contains(words[len(words)-2], "/") { // else that is a platform
 		stage = words[len(words)-2]
 	}
-	if strings.Contains(stage, "/") { // a platform, and no stage
-		stage = ""
-	}
-	return stepKey(path.Clean(stage), n), true
+	return stepKey(stage, n), true
 }

@@ -41,7 +41,7 @@ func classic(ctx context.Context, e *engine, request *controlapi.SolveRequest, p
 	if options.Quiet {
 		out = func(text string) { kept.WriteString(text) }
 	}
-	t := newTranscript(p.steps, out)
+	t := newTranscript(p, out)
 	id, err := e.solve(ctx, request, func(status *controlapi.StatusResponse) error {
 		t.status(status)
 		return nil
@@ -81,6 +81,7 @@ func familiar(name string) string {
 // belongs to a later step waits.
 type transcript struct {
 	steps []step
+	only  string // the name of a stage that is alone
 	out   func(string)
 	at    int              // the step that is being told
 	told  bool             // its heading is out
@@ -98,8 +99,8 @@ type work struct {
 	log                bytes.Buffer
 }
 
-func newTranscript(steps []step, out func(string)) *transcript {
-	return &transcript{steps: steps, out: out, work: map[string]*work{}, owner: map[string]*work{}, loose: map[string]bool{}}
+func newTranscript(p *plan, out func(string)) *transcript {
+	return &transcript{steps: p.steps, only: p.only, out: out, work: map[string]*work{}, owner: map[string]*work{}, loose: map[string]bool{}}
 }
 
 // status takes what is new and tells what it can.
@@ -124,7 +125,7 @@ func (t *transcript) vertex(v *controlapi.Vertex) {
 	if v.ProgressGroup != nil && v.ProgressGroup.Name != "" {
 		name = v.ProgressGroup.Name
 	}
-	key, ok := vertexKey(name)
+	key, ok := vertexKey(name, t.only)
 	if !ok || len(t.steps) == 0 {
 		if len(t.steps) == 0 && v.Started != nil && !t.loose[v.Digest] && !strings.HasPrefix(name, "[internal]") {
 			t.loose[v.Digest] = true

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"strings"
+	"sync/atomic"
 
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/remotes/docker"
@@ -36,6 +37,22 @@ const exporterMoby = "moby"
 type imageWorker struct {
 	*base.Worker
 	danglingPrefix string
+	// closed is set when the databases are: BuildKit collects garbage a second after a build, come what may.
+	closed atomic.Bool
+}
+
+// GCPolicy is nothing any more once the databases are closed.
+func (w *imageWorker) GCPolicy() []client.PruneInfo {
+	if w.closed.Load() {
+		return nil
+	}
+	return w.Worker.GCPolicy()
+}
+
+// Close closes the databases of the worker.
+func (w *imageWorker) Close() error {
+	w.closed.Store(true)
+	return w.Worker.Close()
 }
 
 // Exporter finds an exporter by its name.
