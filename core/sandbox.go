@@ -15,8 +15,8 @@ type Sandbox struct {
 	PublishAll bool
 	// Published are the ports that an adopted sandbox holds: what Joined.Ports said at its start.
 	Published []PublishedPort
-	DNS        HostConfig // DNS, DNSOptions, DNSSearch, ExtraHosts of it are read
-	Sysctls    map[string]string
+	DNS       HostConfig // DNS, DNSOptions, DNSSearch, ExtraHosts of it are read
+	Sysctls   map[string]string
 	// Dir is the container's folder: the organ writes hosts, hostname and resolv.conf into it.
 	Dir string
 	// Host: no namespace of its own, only the files in Dir.
