@@ -18,6 +18,7 @@ import (
 	"github.com/berth-engine/berth/lib/id"
 	"github.com/berth-engine/berth/linux/link"
 	"github.com/berth-engine/berth/linux/netns"
+	"github.com/berth-engine/berth/linux/nft"
 )
 
 // What the test program is started for again: as a host of its own, and as a container's process.
@@ -295,4 +296,18 @@ func check(t testing.TB, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+const hostLoopback = "127.0.0.1"
+
+func listenPacket(addr string) (net.PacketConn, error) { return net.ListenPacket("udp4", addr) }
+
+// removeTables does what `nft flush ruleset` does.
+func removeTables(t testing.TB) error {
+	conn, err := nft.Dial(nil)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	return conn.Remove(t.Context(), nft.Table{Family: nft.IPv4, Name: "berth"}, nft.Table{Family: nft.IPv6, Name: "berth"})
 }
