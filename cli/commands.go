@@ -6,9 +6,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/berth-engine/berth/cli/container"
 	"github.com/berth-engine/berth/cli/contexts"
@@ -20,36 +22,107 @@ import (
 	"github.com/berth-engine/berth/cli/volume"
 )
 
-// addCommands names every command, in the words of docker.
+// entry is a command and how it is made. Commands are made when they are asked for: to declare the flags of all of
+// them, some of which have a hundred, costs more than to run one.
+type entry struct {
+	name string
+	make func(*session.Session) *cobra.Command
+}
+
+// commands names every command, in the words of docker.
+func commands(b system.Build) []entry {
+	build := outside("build", "Build an image from a Dockerfile", "berth-build", "build")
+	list := func(name string, aliases ...string) func(*session.Session) *cobra.Command {
+		return func(s *session.Session) *cobra.Command { return container.NewList(s, name, aliases...) }
+	}
+	images := func(name string, aliases ...string) func(*session.Session) *cobra.Command {
+		return func(s *session.Session) *cobra.Command { return image.NewList(s, name, aliases...) }
+	}
+	removeImage := func(name string, aliases ...string) func(*session.Session) *cobra.Command {
+		return func(s *session.Session) *cobra.Command { return image.NewRemove(s, name, aliases...) }
+	}
+	info := func(s *session.Session) *cobra.Command { return system.NewInfo(s, b) }
+	version := func(s *session.Session) *cobra.Command { return system.NewVersion(s, b) }
+	return []entry{
+		{"attach", container.NewAttach}, {"create", container.NewCreate}, {"exec", container.NewExec}, {"kill", container.NewKill},
+		{"logs", container.NewLogs}, {"pause", container.NewPause}, {"port", container.NewPort}, {"ps", list("ps")},
+		{"rename", container.NewRename}, {"restart", container.NewRestart}, {"rm", container.NewRemove}, {"run", container.NewRun},
+		{"start", container.NewStart}, {"stats", container.NewStats}, {"stop", container.NewStop}, {"top", container.NewTop},
+		{"unpause", container.NewUnpause}, {"update", container.NewUpdate}, {"wait", container.NewWait},
+		{"images", images("images")}, {"history", image.NewHistory}, {"import", image.NewImport}, {"load", image.NewLoad},
+		{"pull", image.NewPull}, {"push", image.NewPush}, {"rmi", removeImage("rmi")}, {"save", image.NewSave}, {"tag", image.NewTag},
+		{"login", registry.NewLogin}, {"logout", registry.NewLogout},
+		{"events", system.NewEvents}, {"info", info}, {"inspect", system.NewInspect}, {"version", version},
+		{"container", group("container", "Manage containers",
+			container.NewAttach, container.NewCreate, container.NewExec, container.NewInspect, container.NewKill, container.NewLogs,
+			list("ls", "ps", "list"), container.NewPause, container.NewPort, container.NewPrune, container.NewRename,
+			container.NewRestart, container.NewRemove, container.NewRun, container.NewStart, container.NewStats, container.NewStop,
+			container.NewTop, container.NewUnpause, container.NewUpdate, container.NewWait)},
+		{"image", group("image", "Manage images",
+			build, image.NewHistory, image.NewImport, image.NewInspect, image.NewLoad, images("ls", "list"), image.NewPrune,
+			image.NewPull, image.NewPush, removeImage("rm", "remove"), image.NewSave, image.NewTag)},
+		{"builder", group("builder", "Manage builds", build, system.NewBuilderPrune)},
+		{"network", network.New}, {"volume", volume.New},
+		{"system", func(s *session.Session) *cobra.Command { return system.New(s, b) }},
+		{"context", contexts.New},
+		{"build", build},
+		{"buildx", outside("buildx", "Build with BuildKit", "berth-build")},
+		{"compose", outside("compose", "Define and run multi-container applications", "berth-compose")},
+	}
+}
+
+func group(name, short string, makers ...func(*session.Session) *cobra.Command) func(*session.Session) *cobra.Command {
+	return func(s *session.Session) *cobra.Command {
+		g := session.Group(name, short)
+		for _, m := range makers {
+			g.AddCommand(m(s))
+		}
+		return g
+	}
+}
+
+// addCommands makes the command that the arguments begin with, or all of them when they name none (help, completion, a
+// typing error).
 func addCommands(root *cobra.Command, s *session.Session, o Options) {
-	program := system.Build{Version: o.Version, Commit: o.Commit, Built: o.Built}
-	root.AddCommand(
-		container.NewAttach(s), container.NewCreate(s), container.NewExec(s), container.NewKill(s), container.NewLogs(s),
-		container.NewPause(s), container.NewPort(s), container.NewList(s, "ps"), container.NewRename(s), container.NewRestart(s),
-		container.NewRemove(s), container.NewRun(s), container.NewStart(s), container.NewStats(s), container.NewStop(s),
-		container.NewTop(s), container.NewUnpause(s), container.NewUpdate(s), container.NewWait(s),
-		image.NewList(s, "images"), image.NewHistory(s), image.NewImport(s), image.NewLoad(s), image.NewPull(s), image.NewPush(s),
-		image.NewRemove(s, "rmi"), image.NewSave(s), image.NewTag(s),
-		registry.NewLogin(s), registry.NewLogout(s),
-		system.NewEvents(s), system.NewInfo(s, program), system.NewInspect(s), system.NewVersion(s, program),
-		session.Group("container", "Manage containers",
-			container.NewAttach(s), container.NewCreate(s), container.NewExec(s), container.NewInspect(s), container.NewKill(s),
-			container.NewLogs(s), container.NewList(s, "ls", "ps", "list"), container.NewPause(s), container.NewPort(s),
-			container.NewPrune(s), container.NewRename(s), container.NewRestart(s), container.NewRemove(s), container.NewRun(s),
-			container.NewStart(s), container.NewStats(s), container.NewStop(s), container.NewTop(s), container.NewUnpause(s),
-			container.NewUpdate(s), container.NewWait(s)),
-		session.Group("image", "Manage images",
-			outside(s, "build", "Build an image from a Dockerfile", "berth-build", "build"),
-			image.NewHistory(s), image.NewImport(s), image.NewInspect(s), image.NewLoad(s), image.NewList(s, "ls", "list"),
-			image.NewPrune(s), image.NewPull(s), image.NewPush(s), image.NewRemove(s, "rm", "remove"), image.NewSave(s), image.NewTag(s)),
-		session.Group("builder", "Manage builds",
-			outside(s, "build", "Build an image from a Dockerfile", "berth-build", "build"), system.NewBuilderPrune(s)),
-		network.New(s), volume.New(s), system.New(s, program), contexts.New(s),
-		outside(s, "build", "Build an image from a Dockerfile", "berth-build", "build"),
-		outside(s, "buildx", "Build with BuildKit", "berth-build"),
-		outside(s, "compose", "Define and run multi-container applications", "berth-compose"),
-	)
+	all := commands(system.Build{Version: o.Version, Commit: o.Commit, Built: o.Built})
+	first := firstWord(root.Flags(), o.Args)
+	for _, e := range all {
+		if e.name == first {
+			all = []entry{e}
+			break
+		}
+	}
+	for _, e := range all {
+		root.AddCommand(e.make(s))
+	}
 	finish(root)
+}
+
+// firstWord is the first argument that is neither a flag in front nor the value of one.
+func firstWord(flags *pflag.FlagSet, args []string) string {
+	for i := 0; i < len(args); i++ {
+		word := args[i]
+		if len(word) < 2 || word[0] != '-' {
+			return word
+		}
+		if strings.Contains(word, "=") {
+			continue
+		}
+		var f *pflag.Flag
+		if long, isLong := strings.CutPrefix(word, "--"); isLong {
+			f = flags.Lookup(long)
+		} else {
+			// Of letters in a row only the last can have its value in the next word.
+			f = flags.ShorthandLookup(word[len(word)-1:])
+			if first := flags.ShorthandLookup(word[1:2]); first != nil && first.NoOptDefVal == "" && len(word) > 2 {
+				continue
+			}
+		}
+		if f != nil && f.NoOptDefVal == "" {
+			i++
+		}
+	}
+	return ""
 }
 
 // finish sets what holds for every command: usage lines are ours, and help and mistakes look the same everywhere.
@@ -65,14 +138,16 @@ func completeContexts(s *session.Session) cobra.CompletionFunc { return contexts
 
 // outside is a command of a program of its own, so that what starts often stays small. The program takes this one's
 // place: signals, terminal and exit code are its own.
-func outside(s *session.Session, name, short, program string, words ...string) *cobra.Command {
-	return &cobra.Command{
-		Use:                name + " [OPTIONS] …",
-		Short:              short,
-		DisableFlagParsing: true,
-		RunE: func(_ *cobra.Command, args []string) error {
-			return become(s, program, append(words, args...))
-		},
+func outside(name, short, program string, words ...string) func(*session.Session) *cobra.Command {
+	return func(s *session.Session) *cobra.Command {
+		return &cobra.Command{
+			Use:                name + " [OPTIONS] …",
+			Short:              short,
+			DisableFlagParsing: true,
+			RunE: func(_ *cobra.Command, args []string) error {
+				return become(s, program, append(words, args...))
+			},
+		}
 	}
 }
 
