@@ -1,0 +1,201 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"syscall"
+)
+
+// apiClient speaks the Engine API with as little of its own as can be, so that what it measures is the engine.
+type apiClient struct {
+	network, address string
+	base             string
+	http             *http.Client
+}
+
+// newAPI reads unix://PATH or tcp://ADDRESS:PORT. Nothing is connected yet.
+func newAPI(host string) (*apiClient, error) {
+	network, address, found := strings.Cut(host, "://")
+	if !found || network != "unix" && network != "tcp" {
+		return nil, fmt.Errorf("host %q: only unix:// and tcp:// can be measured", host)
+	}
+	c := &apiClient{network: network, address: address, base: "http://engine/v1.44"}
+	c.http = &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, network, address)
+		},
+		DisableCompression: true,
+	}}
+	return c, nil
+}
+
+// do sends one request and demands a status below 300. The body is decoded into reply unless that is nil.
+func (c *apiClient) do(ctx context.Context, method, path string, body io.Reader, reply any) error {
+	response, err := c.send(ctx, method, path, "application/json", body)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if reply == nil {
+		_, err = io.Copy(io.Discard, response.Body)
+		return err
+	}
+	return json.NewDecoder(response.Body).Decode(reply)
+}
+
+// send sends one request; the caller closes the body of the response.
+func (c *apiClient) send(ctx context.Context, method, path, kind string, body io.Reader) (*http.Response, error) {
+	request, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
+	if err != nil {
+		return nil, err
+	}
+	if body != nil {
+		request.Header.Set("Content-Type", kind)
+	}
+	response, err := c.http.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	if response.StatusCode >= 300 {
+		text, err := io.ReadAll(io.LimitReader(response.Body, 1000))
+		return nil, errors.Join(fmt.Errorf("%s %s: %s: %s", method, path, response.Status, strings.TrimSpace(string(text))), err, response.Body.Close())
+	}
+	return response, nil
+}
+
+func (c *apiClient) ping(ctx context.Context) error {
+	return c.do(ctx, http.MethodGet, "/_ping", nil, nil)
+}
+
+// listener is the process that opened the socket's other end (SO_PEERCRED of unix(7)).
+func (c *apiClient) listener() (int, error) {
+	if c.network != "unix" {
+		return 0, errors.New("only a UNIX socket tells who listens")
+	}
+	conn, err := net.Dial("unix", c.address)
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close()
+	unix, ok := conn.(*net.UnixConn)
+	if !ok {
+		return 0, fmt.Errorf("a connection to %s is of type %T", c.address, conn)
+	}
+	raw, err := unix.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var credentials *syscall.Ucred
+	var failure error
+	err = raw.Control(func(fd uintptr) {
+		credentials, failure = syscall.GetsockoptUcred(int(fd), syscall.SOL_SOCKET, syscall.SO_PEERCRED)
+	})
+	if err := errors.Join(err, failure); err != nil {
+		return 0, err
+	}
+	return int(credentials.Pid), nil
+}
+
+// createRequest is the little of a container's definition that the bench needs.
+type createRequest struct {
+	Image      string
+	Cmd        []string
+	Labels     map[string]string
+	HostConfig hostConfig
+}
+
+type hostConfig struct {
+	NetworkMode string
+}
+
+func (c *apiClient) create(ctx context.Context, request createRequest) (string, error) {
+	body, err := json.Marshal(request)
+	if err != nil {
+		return "", err
+	}
+	var reply struct {
+		ID string `json:"Id"`
+	}
+	if err := c.do(ctx, http.MethodPost, "/containers/create", bytes.NewReader(body), &reply); err != nil {
+		return "", err
+	}
+	if reply.ID == "" {
+		return "", errors.New("create answered without a container's number")
+	}
+	return reply.ID, nil
+}
+
+func (c *apiClient) start(ctx context.Context, id string) error {
+	return c.do(ctx, http.MethodPost, "/containers/"+id+"/start", nil, nil)
+}
+
+// wait returns the exit code when the container does not run any more.
+func (c *apiClient) wait(ctx context.Context, id string) (int, error) {
+	var reply struct{ StatusCode int }
+	err := c.do(ctx, http.MethodPost, "/containers/"+id+"/wait", nil, &reply)
+	return reply.StatusCode, err
+}
+
+func (c *apiClient) remove(ctx context.Context, id string) error {
+	return c.do(ctx, http.MethodDelete, "/containers/"+id+"?force=1&v=1", nil, nil)
+}
+
+// build sends a context to the classic endpoint and returns what the stream of messages said.
+func (c *apiClient) build(ctx context.Context, tag, label string, contextTar io.Reader) (string, error) {
+	query := url.Values{"t": {tag}, "version": {"1"}, "labels": {`{"` + label + `":""}`}, "rm": {"1"}}
+	response, err := c.send(ctx, http.MethodPost, "/build?"+query.Encode(), "application/x-tar", contextTar)
+	if err != nil {
+		return "", err
+	}
+	defer response.Body.Close()
+	var log strings.Builder
+	messages := json.NewDecoder(response.Body)
+	for {
+		var message struct {
+			Stream string `json:"stream"`
+			Error  string `json:"error"`
+		}
+		err := messages.Decode(&message)
+		if errors.Is(err, io.EOF) {
+			return log.String(), nil
+		}
+		if err != nil {
+			return "", err
+		}
+		if message.Error != "" {
+			return "", errors.New(message.Error)
+		}
+		log.WriteString(message.Stream)
+	}
+}
+
+// caches are the numbers of the build cache's records.
+func (c *apiClient) caches(ctx context.Context) (map[string]bool, error) {
+	var usage struct {
+		BuildCache []struct{ ID string }
+	}
+	if err := c.do(ctx, http.MethodGet, "/system/df?type=build-cache", nil, &usage); err != nil {
+		return nil, err
+	}
+	ids := map[string]bool{}
+	for _, record := range usage.BuildCache {
+		ids[record.ID] = true
+	}
+	return ids, nil
+}
+
+func (c *apiClient) pruneCache(ctx context.Context, id string) error {
+	filter, err := json.Marshal(map[string]map[string]bool{"id": {id: true}})
+	if err != nil {
+		return err
+	}
+	return c.do(ctx, http.MethodPost, "/build/prune?all=1&filters="+url.QueryEscape(string(filter)), nil, nil)
+}

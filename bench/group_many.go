@@ -1,0 +1,277 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// atATime is how many clients work side by side where many containers are made.
+const atATime = 8
+
+// manyGroup is the rate at which containers come and go.
+func manyGroup() group {
+	return group{
+		name:   "many",
+		rounds: few,
+		rows: []row{
+			{name: "many-run", title: "run -d of many containers, 8 at a time", unit: "per s", higher: true},
+			{name: "many-rm", title: "rm -f of these, 8 at a time", unit: "per s", higher: true},
+		},
+		once: func(ctx context.Context, s *suite, e *engine, keep record) error {
+			begin := time.Now()
+			ids, err := crowd(ctx, e, s.containers)
+			if err != nil {
+				return errors.Join(err, disperse(context.WithoutCancel(ctx), e, ids))
+			}
+			keep("many-run", perSecond(float64(len(ids)), time.Since(begin)))
+			begin = time.Now()
+			if err := disperse(ctx, e, ids); err != nil {
+				return err
+			}
+			keep("many-rm", perSecond(float64(len(ids)), time.Since(begin)))
+			return none(ctx, e)
+		},
+	}
+}
+
+// few is the number of rounds of work that takes long.
+func few(o options) int {
+	if o.quick {
+		return 1
+	}
+	return max(1, min(3, o.rounds))
+}
+
+// crowd runs n containers, eight at a time, and returns those that run. The order of the numbers means nothing.
+func crowd(ctx context.Context, e *engine, n int) ([]string, error) {
+	var lock sync.Mutex // guards ids
+	var ids []string
+	err := sideBySide(n, func(int) error {
+		id, err := e.container(ctx, e.image("busybox"), "sleep", "3600")
+		if err != nil {
+			return err
+		}
+		lock.Lock()
+		defer lock.Unlock()
+		ids = append(ids, id)
+		return nil
+	})
+	if err != nil {
+		return ids, err
+	}
+	a, err := e.run(ctx, "ps", "-q", "--filter", "label="+e.tag)
+	if err == nil && len(strings.Fields(a.out)) != n {
+		err = fmt.Errorf("%s: %d of %d containers run", e.Name, len(strings.Fields(a.out)), n)
+	}
+	return ids, err
+}
+
+// disperse removes containers, eight at a time.
+func disperse(ctx context.Context, e *engine, ids []string) error {
+	return sideBySide(len(ids), func(i int) error {
+		_, err := e.run(ctx, "rm", "-f", ids[i])
+		return err
+	})
+}
+
+// none checks that no container of the bench is left.
+func none(ctx context.Context, e *engine) error {
+	a, err := e.run(ctx, "ps", "-a", "-q", "--filter", "label="+e.tag)
+	if err == nil && a.out != "" {
+		err = fmt.Errorf("%s: %d containers are left", e.Name, len(strings.Fields(a.out)))
+	}
+	return err
+}
+
+// sideBySide does n things, eight at a time, and returns the first error; after one, nothing new begins.
+func sideBySide(n int, do func(i int) error) error {
+	work := make(chan int, n)
+	for i := range n {
+		work <- i
+	}
+	close(work)
+	var group sync.WaitGroup
+	failures := make(chan error, atATime)
+	stop := make(chan struct{})
+	var once sync.Once
+	for range atATime {
+		group.Go(func() {
+			for i := range work {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if err := do(i); err != nil {
+					failures <- err
+					once.Do(func() { close(stop) })
+					return
+				}
+			}
+		})
+	}
+	group.Wait()
+	close(failures)
+	return <-failures
+}
+
+// memoryGroup is what an engine takes while nothing happens.
+func memoryGroup() group {
+	return group{
+		name:   "memory",
+		rounds: func(options) int { return 1 },
+		rows: []row{
+			{name: "memory-idle", title: "idle engine, before the first container (PSS)", unit: "MB"},
+			{name: "memory-used", title: "idle engine, after 60 runs and the measurements before (PSS)", unit: "MB"},
+			{name: "memory-monitor", title: "monitor process per idle container (PSS)", unit: "MB"},
+		},
+		once: memoryOnce,
+	}
+}
+
+func memoryOnce(ctx context.Context, s *suite, e *engine, keep record) error {
+	if idle := s.recall(e, "idle"); idle != "" {
+		value, err := strconv.ParseFloat(idle, 64)
+		if err != nil {
+			return err
+		}
+		keep("memory-idle", value)
+	}
+	for range 60 {
+		if _, err := e.run(ctx, "run", "--rm", "--label", e.tag, e.image("busybox"), "true"); err != nil {
+			return err
+		}
+	}
+	used, err := s.idleMemory(ctx, e)
+	if err != nil {
+		return err
+	}
+	keep("memory-used", used)
+	ids, err := crowd(ctx, e, s.idle)
+	if err == nil {
+		err = s.monitors(ctx, e, ids, keep)
+	}
+	return errors.Join(err, disperse(context.WithoutCancel(ctx), e, ids))
+}
+
+// idleMemory is what the daemon and its companions take, after a time to settle. An engine without a daemon takes nothing.
+func (s *suite) idleMemory(ctx context.Context, e *engine) (float64, error) {
+	if e.api != nil && e.daemon == 0 {
+		return 0, fmt.Errorf("%s: which process is the daemon? (pid= of --peer)", e.Name)
+	}
+	if err := pause(ctx, s.settle); err != nil {
+		return 0, err
+	}
+	pids, err := e.daemonProcesses()
+	if err != nil {
+		return 0, err
+	}
+	return pssOf(pids)
+}
+
+// monitors measures the parents of the containers' first processes: shims, conmons.
+func (s *suite) monitors(ctx context.Context, e *engine, ids []string, keep record) error {
+	if err := pause(ctx, s.settle); err != nil {
+		return err
+	}
+	parents := map[int]bool{}
+	var list []int
+	for _, id := range ids {
+		text, err := e.field(ctx, id, "{{.State.Pid}}")
+		if err != nil {
+			return err
+		}
+		stat, err := os.ReadFile("/proc/" + text + "/stat")
+		if err != nil {
+			return err
+		}
+		p, err := parseStat(string(stat))
+		if err != nil {
+			return err
+		}
+		if p.parent <= 1 || p.parent == e.daemon {
+			return fmt.Errorf("%s: container %s has no monitor: its parent is process %d", e.Name, id, p.parent)
+		}
+		if !parents[p.parent] {
+			parents[p.parent], list = true, append(list, p.parent)
+		}
+	}
+	total, err := pssOf(list)
+	if err == nil {
+		keep("memory-monitor", total/float64(len(ids)))
+	}
+	return err
+}
+
+// crowdGroup is whether an engine gets slower as containers pile up.
+func crowdGroup() group {
+	return group{
+		name:  "crowd",
+		alone: true,
+		rows: []row{
+			{name: "crowd-start-0", title: "start with no other container", unit: "ms"},
+			{name: "crowd-start-n", title: "start with the crowd running", unit: "ms"},
+			{name: "crowd-start-x", title: "start: with the crowd ÷ without", unit: "×"},
+			{name: "crowd-ps-0", title: "ps of one container with no other", unit: "ms"},
+			{name: "crowd-ps-n", title: "ps of one container with the crowd running", unit: "ms"},
+			{name: "crowd-ps-x", title: "ps: with the crowd ÷ without", unit: "×"},
+		},
+		rounds: func(options) int { return 1 },
+		skip: func(s *suite, _ *engine) string {
+			if s.crowd == 0 {
+				return "--crowd is 0"
+			}
+			return ""
+		},
+		once: func(ctx context.Context, s *suite, e *engine, keep record) error {
+			start, ps, err := s.startAndList(ctx, e, "0", keep)
+			if err != nil {
+				return err
+			}
+			ids, err := crowd(ctx, e, s.crowd)
+			if err == nil {
+				var startN, psN float64
+				if startN, psN, err = s.startAndList(ctx, e, "n", keep); err == nil {
+					keep("crowd-start-x", startN/start)
+					keep("crowd-ps-x", psN/ps)
+				}
+			}
+			return errors.Join(err, disperse(context.WithoutCancel(ctx), e, ids))
+		},
+	}
+}
+
+// startAndList starts one container again and again, lists it each time, and returns the medians.
+func (s *suite) startAndList(ctx context.Context, e *engine, suffix string, keep record) (start, ps float64, err error) {
+	var starts, lists []float64
+	for range s.rounds + 1 {
+		a, err := e.run(ctx, "create", "--label", e.tag, e.image("busybox"), "sleep", "600")
+		if err != nil {
+			return 0, 0, err
+		}
+		id := a.out
+		started, err := e.run(ctx, "start", id)
+		if err != nil {
+			return 0, 0, err
+		}
+		listed, err := e.run(ctx, "ps", "-q", "--no-trunc", "--filter", "id="+id)
+		if err == nil && listed.out != id {
+			err = fmt.Errorf("%s: ps shows %q instead of one container", e.Name, listed.out)
+		}
+		if err := errors.Join(err, e.remove(ctx, id)); err != nil {
+			return 0, 0, err
+		}
+		starts, lists = append(starts, milliseconds(started.elapsed)), append(lists, milliseconds(listed.elapsed))
+	}
+	for i := range s.rounds { // the first one only warmed up
+		keep("crowd-start-"+suffix, starts[i+1])
+		keep("crowd-ps-"+suffix, lists[i+1])
+	}
+	return median(starts[1:]), median(lists[1:]), nil
+}
