@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"net/netip"
 	"runtime"
+	"slices"
 	"strconv"
 	"time"
 
@@ -132,7 +133,9 @@ func registryConfig(i *core.Info) *registry.ServiceConfig {
 	}
 	for _, name := range i.InsecureRegistries {
 		if prefix, err := netip.ParsePrefix(name); err == nil {
-			config.InsecureRegistryCIDRs = append(config.InsecureRegistryCIDRs, prefix)
+			if !slices.Contains(config.InsecureRegistryCIDRs, prefix) {
+				config.InsecureRegistryCIDRs = append(config.InsecureRegistryCIDRs, prefix)
+			}
 			continue
 		}
 		config.IndexConfigs[name] = &registry.IndexInfo{Name: name, Mirrors: []string{}}
