@@ -83,7 +83,7 @@ func (r *Runtime) Exec(ctx context.Context, c *core.Container, exec *core.Exec, 
 }
 
 func (b *box) exec(ctx context.Context, l *link, m *wire.Message, a *attachment) (core.Started, error) {
-	go cgroup.Warm()
+	b.r.Ready()
 	var reply *wire.Reply
 	var err error
 	if a == nil {

@@ -33,7 +33,7 @@ func (r *Runtime) Start(ctx context.Context, launch core.Launch) (core.Started, 
 	if !slices.Contains(names, c.Host.Runtime) {
 		return core.Started{}, core.Invalid("unknown or invalid runtime name: %s", c.Host.Runtime)
 	}
-	go cgroup.Warm()
+	r.Ready()
 	b := r.box(c.ID, true)
 	if err := r.removeOld(ctx, b); err != nil {
 		return core.Started{}, err
@@ -49,6 +49,10 @@ func (r *Runtime) Start(ctx context.Context, launch core.Launch) (core.Started, 
 		files = append(files, a.file)
 	}
 	started, err := r.launch(ctx, b, m, files)
+	if errors.Is(err, errLost) {
+		// A shim that waited may have been killed meanwhile; the next one is new.
+		started, err = r.launch(ctx, b, m, files)
+	}
 	for _, a := range waiting {
 		a.handed()
 	}
@@ -58,6 +62,10 @@ func (r *Runtime) Start(ctx context.Context, launch core.Launch) (core.Started, 
 	r.pool.taken()
 	return started, err
 }
+
+// Ready is a hint that a start will come within moments: at a create, or at the beginning of a start's other work. It
+// takes a wait of the kernel off the start (cgroup.Warm) and returns at once.
+func (r *Runtime) Ready() { go cgroup.Warm() }
 
 // removeOld removes what an earlier run of the container left, which the engine has not asked to delete.
 func (r *Runtime) removeOld(ctx context.Context, b *box) error {

@@ -112,6 +112,9 @@ func (c *container) started(lib *libcontainer.Container, p *process, m *wire.Sta
 	c.mu.Lock()
 	c.lib, c.first = lib, p
 	c.mu.Unlock()
+	if config := lib.Config(); !config.Namespaces.IsPrivate(configs.NEWPID) {
+		go c.reapOrphans()
+	}
 	if err = errors.Join(err, serr, c.keepState()); err != nil {
 		// It runs, but nobody could look after it.
 		err = errors.Join(err, gone(lib.Signal(unix.SIGKILL)))

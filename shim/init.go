@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/opencontainers/runc/libcontainer"
@@ -23,6 +24,7 @@ func IsInit() bool { return len(os.Args) > 1 && os.Args[1] == "init" }
 // Init becomes the container's process. It does not return.
 func Init() {
 	runtime.LockOSThread()
+	debug.SetGCPercent(-1) // it is over before there is garbage worth collecting
 	if err := takeFilter(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(255)

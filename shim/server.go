@@ -16,7 +16,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/berth-engine/berth/core"
-	"github.com/berth-engine/berth/linux/cgroup"
 	"github.com/berth-engine/berth/shim/wire"
 )
 
@@ -213,7 +212,6 @@ func (s *server) take(m *wire.Message, files []*os.File) error {
 		closeFiles(files)
 		return errors.New("this shim has a container already")
 	}
-	go cgroup.Warm()
 	go func() {
 		reply, err := s.start(c, m, files)
 		s.answer(link, m, reply, err)
@@ -422,11 +420,12 @@ func fdOf(file *os.File) int {
 	return fd
 }
 
-// Detach makes this process independent of the daemon that started it: signals that a dying daemon or terminal may
-// cause are ignored, orphans of the container come here, and an out-of-memory killer takes others first.
+// Detach makes this process the one that orphans of its container come to, when the container has no process 1 of its
+// own.
 func Detach() error {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("become a subreaper: %w", err)
 	}
-	return nil
+	// libcontainer hands this on to its init, which has work for one thread.
+	return os.Setenv("GOMAXPROCS", "1")
 }

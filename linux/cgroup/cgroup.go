@@ -26,8 +26,9 @@ var Unified = sync.OnceValue(func() bool {
 
 // Warm makes the next move of a process into a cgroup cheap. The kernel guards all moves with a lock whose first
 // taking after some idle time waits for a grace period of RCU (7 ms and more); the next ones, for a moment, do not.
-// So Warm moves this process to where it is already, while something else is being done. It blocks for that time.
-// Whether it helped shows in the time of the next move only: errors mean nothing.
+// So Warm moves this process to where it is already, ahead of need. It blocks for that time, and so does every fork
+// and exit on the host: the earlier, the better. Whether it helped shows in the time of the next move only: errors
+// mean nothing.
 func Warm() {
 	own, err := ownFile()
 	if err != nil {
