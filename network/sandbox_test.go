@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -354,31 +355,45 @@ func TestTheKernelsRulesAreRepaired(t *testing.T) {
 	expect(t, "after somebody flushed the rules", get(t, outside, "tcp", hostAddr+":8080"), "web "+neighbourAddr)
 }
 
+// A datagram needs no answer: that the host's program sees it is the whole attack (CVE-2020-8558).
 func TestHostileLoopbackPackets(t *testing.T) {
 	o := organ(t)
 	outside := neighbour(t)
 	evil := open(t, o, "evil")
-	serve(t, nil, "127.0.0.1:9999", "private")
-	for name, from := range map[string]struct {
-		ns  *os.File
-		via string
-	}{"a container": {evil.NS, "172.17.0.1"}, "a neighbour": {outside, hostAddr}} {
+	private, err := listenPacket("127.0.0.1:9999")
+	check(t, err)
+	defer private.Close()
+	for _, from := range []struct {
+		name, via string
+		ns        *os.File
+	}{{"a container", "172.17.0.1", evil.NS}, {"a neighbour", hostAddr, outside}} {
 		check(t, netns.Do(from.ns, func() error {
-			// Send packets for 127.0.0.1 over the wire, as a hostile machine would.
-			if err := link.Sysctl("ipv4/conf/all/route_localnet", "1"); err != nil {
-				return err
-			}
-			for _, args := range [][]string{
-				{"route", "del", "table", "local", "local", "127.0.0.0/8"}, {"route", "del", "table", "local", "local", "127.0.0.1"},
-				{"route", "add", "127.0.0.1", "via", from.via, "dev", "eth0"},
+			// Make the sender's kernel put packets for 127.0.0.1 on the wire.
+			check(t, link.Sysctl("ipv4/conf/all/route_localnet", "1"))
+			for _, args := range []string{
+				"rule add pref 10 lookup local", "rule add pref 5 to 127.0.0.1 lookup 99", "rule del pref 0",
+				"route add 127.0.0.1 via " + from.via + " dev eth0 table 99",
 			} {
-				if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
+				if out, err := exec.Command("ip", strings.Fields(args)...).CombinedOutput(); err != nil {
 					return fmt.Errorf("ip %v: %s", args, out)
 				}
 			}
-			return nil
+			conn, err := net.Dial("udp", "127.0.0.1:9999")
+			if err != nil {
+				return err
+			}
+			defer conn.Close()
+			_, err = conn.Write([]byte(from.name))
+			return err
 		}))
-		expect(t, name, get(t, from.ns, "tcp", "127.0.0.1:9999"), "")
+		own, err := net.Dial("udp", "127.0.0.1:9999")
+		check(t, err)
+		_, err = own.Write([]byte("the host itself"))
+		check(t, err)
+		own.Close()
+		buf := make([]byte, 100)
+		n, _, err := private.ReadFrom(buf)
+		check(t, err)
+		expect(t, "the first datagram for 127.0.0.1", string(buf[:n]), "the host itself")
 	}
-	expect(t, "the host itself", get(t, nil, "tcp", "127.0.0.1:9999"), "private 127.0.0.1")
 }
