@@ -13,6 +13,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/berth-engine/berth/core"
+	"github.com/berth-engine/berth/image/names"
 )
 
 // Catalog shows images and names them: what the API needs and the engine need not check first.
@@ -105,7 +106,7 @@ func (c *Catalog) History(ctx context.Context, ref string, platform core.Platfor
 // Tag gives an image a further name. An image that had the name and has no other stays as a dangling one.
 func (c *Catalog) Tag(ctx context.Context, source, target string) error {
 	ctx = c.o.context(ctx)
-	named, err := parse(target)
+	named, err := names.Parse(target)
 	if err != nil {
 		return err
 	}
@@ -120,7 +121,7 @@ func (c *Catalog) Tag(ctx context.Context, source, target string) error {
 	if err != nil {
 		return err
 	}
-	if _, _, err := c.o.names.set(ctx, images.Image{Name: named.String(), Target: found.names[0].Target}); err != nil {
+	if _, _, err := c.o.names.Set(ctx, images.Image{Name: named.String(), Target: found.names[0].Target}); err != nil {
 		return err
 	}
 	c.o.event("tag", found.target().String(), reference.FamiliarString(named))

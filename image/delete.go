@@ -8,6 +8,7 @@ import (
 	"github.com/distribution/reference"
 
 	"github.com/berth-engine/berth/core"
+	"github.com/berth-engine/berth/image/names"
 )
 
 // Delete takes a reference away or, for an ID, all of them, and with the last one the image. Whether containers stand
@@ -23,21 +24,21 @@ func (i *Images) Delete(ctx context.Context, ref string, force, _ bool) ([]core.
 	if err != nil {
 		return nil, err
 	}
-	names := make([]string, len(removed))
+	gone := make([]string, len(removed))
 	for n, image := range removed {
-		names[n] = image.Name
+		gone[n] = image.Name
 	}
-	if err := o.names.remove(ctx, names, false); err != nil {
+	if err := o.names.Remove(ctx, gone, false); err != nil {
 		return nil, err
 	}
 	id := found.target().String()
 	var result []core.ImageDelete
 	for _, image := range removed {
-		if isDangling(image.Name) {
+		if names.IsDangling(image.Name) {
 			continue
 		}
-		result = append(result, core.ImageDelete{Untagged: familiar(image.Name)})
-		o.event("untag", id, familiar(image.Name))
+		result = append(result, core.ImageDelete{Untagged: names.Familiar(image.Name)})
+		o.event("untag", id, names.Familiar(image.Name))
 	}
 	if len(removed) == len(found.names) {
 		result = append(result, core.ImageDelete{Deleted: id})
@@ -68,17 +69,17 @@ func toRemove(found resolved, force bool) ([]images.Image, error) {
 	if _, digested := named.(reference.Digested); digested {
 		return same, nil
 	}
-	tags := repoTags(same)
+	tags := names.RepoTags(same)
 	if len(tags) == 1 {
 		return same, nil
 	}
 	return slices.DeleteFunc(same, func(image images.Image) bool { return image.Name != found.name }), nil
 }
 
-func repositories(names []images.Image) (list []string) {
-	for _, image := range names {
+func repositories(all []images.Image) (list []string) {
+	for _, image := range all {
 		named, err := reference.ParseNormalizedNamed(image.Name)
-		if err != nil || isDangling(image.Name) {
+		if err != nil || names.IsDangling(image.Name) {
 			continue
 		}
 		if !slices.Contains(list, named.Name()) {

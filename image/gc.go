@@ -10,6 +10,8 @@ import (
 	"github.com/containerd/containerd/v2/core/leases"
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
+
+	"github.com/berth-engine/berth/image/layers"
 )
 
 const pinPrefix = "berth-layers-on-"
@@ -50,21 +52,28 @@ func (c *collector) run(ctx context.Context) {
 // collect collects now.
 func (c *collector) collect(ctx context.Context) error {
 	ctx = c.o.context(ctx)
-	layers := c.o.layers
-	layers.collecting.Lock()
-	defer layers.collecting.Unlock()
-	if err := c.pin(ctx, layers.prepareCollection()); err != nil {
-		return fmt.Errorf("protect images in use: %w", err)
+	return c.o.layers.Collect(func(used []layers.Use) error {
+		if err := c.pin(ctx, used); err != nil {
+			return fmt.Errorf("protect images in use: %w", err)
+		}
+		if _, err := c.o.db.GarbageCollect(ctx); err != nil {
+			return err
+		}
+		c.o.forgetParsed()
+		return c.sweepLinks()
+	})
+}
+
+// released asks for a collection when the image that a container left behind has no name any more.
+func (c *collector) released(image digest.Digest) {
+	index, err := c.o.names.Index(c.o.context(context.Background()))
+	if err != nil || len(index.ByTarget[image]) == 0 {
+		c.soon()
 	}
-	if _, err := c.o.db.GarbageCollect(ctx); err != nil {
-		return err
-	}
-	c.o.forgetParsed()
-	return c.sweepLinks()
 }
 
 // pin makes the leases on chains in use complete and drops those that are not needed any more.
-func (c *collector) pin(ctx context.Context, used []chainUse) error {
+func (c *collector) pin(ctx context.Context, used []layers.Use) error {
 	existing, err := c.o.leases.List(ctx, `id~="^`+pinPrefix+`"`)
 	if err != nil {
 		return err
@@ -74,7 +83,7 @@ func (c *collector) pin(ctx context.Context, used []chainUse) error {
 		have[lease.ID] = lease
 	}
 	for _, use := range used {
-		id := pinPrefix + strings.ReplaceAll(use.image.String()+"-"+use.chain.String(), ":", ".")
+		id := pinPrefix + strings.ReplaceAll(use.Image.String()+"-"+use.Chain.String(), ":", ".")
 		if _, ok := have[id]; ok {
 			delete(have, id)
 			continue
@@ -91,14 +100,14 @@ func (c *collector) pin(ctx context.Context, used []chainUse) error {
 	return nil
 }
 
-func (c *collector) pinOne(ctx context.Context, id string, use chainUse) error {
+func (c *collector) pinOne(ctx context.Context, id string, use layers.Use) error {
 	lease, err := c.o.leases.Create(ctx, leases.WithID(id))
 	if err != nil {
 		return err
 	}
-	resources := []leases.Resource{{ID: use.image.String(), Type: "content"}}
-	if use.chain != emptyChain {
-		resources = append(resources, leases.Resource{ID: use.chain.String(), Type: "snapshots/" + SnapshotterName})
+	resources := []leases.Resource{{ID: use.Image.String(), Type: "content"}}
+	if use.Chain != layers.EmptyChain {
+		resources = append(resources, leases.Resource{ID: use.Chain.String(), Type: "snapshots/" + SnapshotterName})
 	}
 	for _, resource := range resources {
 		if err := c.o.leases.AddResource(ctx, lease, resource); err != nil && !errdefs.IsNotFound(err) {
@@ -125,6 +134,3 @@ func (c *collector) sweepLinks() error {
 	}
 	return nil
 }
-
-// chainUse is a chain of layers of an image that containers stand on.
-type chainUse struct{ image, chain digest.Digest }

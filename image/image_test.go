@@ -22,6 +22,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/berth-engine/berth/core"
+	"github.com/berth-engine/berth/image/config"
 )
 
 // testOrgan is an organ on folders of its own, with the events that it told.
@@ -168,18 +169,18 @@ func sum(data []byte) string {
 	return hex.EncodeToString(hash[:])
 }
 
-func configOf(platform ocispec.Platform, layers ...[]byte) configFile {
-	config := configFile{Platform: platform}
-	config.Config.Cmd = []string{"/bin/true"}
-	config.Config.Env = []string{"A=1"}
-	config.Config.Labels = map[string]string{"maker": "test"}
-	config.Config.ExposedPorts = map[string]struct{}{"80/tcp": {}, "nonsense": {}}
-	config.RootFS.Type = "layers"
+func configOf(platform ocispec.Platform, layers ...[]byte) config.File {
+	file := config.File{Platform: platform}
+	file.Config.Cmd = []string{"/bin/true"}
+	file.Config.Env = []string{"A=1"}
+	file.Config.Labels = map[string]string{"maker": "test"}
+	file.Config.ExposedPorts = map[string]struct{}{"80/tcp": {}, "nonsense": {}}
+	file.RootFS.Type = "layers"
 	for i, layer := range layers {
-		config.RootFS.DiffIDs = append(config.RootFS.DiffIDs, digest.FromBytes(layer))
-		config.History = append(config.History, ocispec.History{CreatedBy: fmt.Sprintf("step %d", i)}, ocispec.History{CreatedBy: "ENV A=1", EmptyLayer: true})
+		file.RootFS.DiffIDs = append(file.RootFS.DiffIDs, digest.FromBytes(layer))
+		file.History = append(file.History, ocispec.History{CreatedBy: fmt.Sprintf("step %d", i)}, ocispec.History{CreatedBy: "ENV A=1", EmptyLayer: true})
 	}
-	return config
+	return file
 }
 
 func host() ocispec.Platform { return ocispec.Platform{OS: "linux", Architecture: runtime.GOARCH} }
@@ -191,6 +192,13 @@ func toJSON(t *testing.T, value any) string {
 		t.Fatal(err)
 	}
 	return string(raw)
+}
+
+// dockerManifest is one image in docker save's manifest.json.
+type dockerManifest struct {
+	Config   string
+	RepoTags []string
+	Layers   []string
 }
 
 // dockerArchive is what docker save wrote before version 25.

@@ -11,6 +11,7 @@ import (
 	"github.com/containerd/errdefs"
 
 	"github.com/berth-engine/berth/core"
+	"github.com/berth-engine/berth/image/layers"
 )
 
 // mounted mounts a container's root file system where the test can look into it, and unmounts it at the end.
@@ -137,7 +138,7 @@ func TestCreateUnpacksAnImageThatIsNotUnpacked(t *testing.T) {
 	o := newTestOrgan(t)
 	o.mustLoad(simple(t, "app:1", "one"))
 	image := o.lookup("app:1")
-	if err := o.snapshotter.Remove(o.context(t.Context()), chainOf(image.DiffIDs).String()); err != nil {
+	if err := o.snapshotter.Remove(o.context(t.Context()), layers.ChainOf(image.DiffIDs).String()); err != nil {
 		t.Fatal(err)
 	}
 	o.forgetParsed()
@@ -194,7 +195,7 @@ func TestHalfMadeLayersAreListedAndRemoved(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(root, "layers", string(containerID(7)), "upper"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.MkdirAll(filepath.Join(root, "layers", trashName, "old/upper"), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Join(root, "layers", layers.TrashName, "old/upper"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	o := openTestOrgan(t, root)

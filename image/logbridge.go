@@ -2,8 +2,6 @@ package image
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"io"
 	"log/slog"
 
@@ -39,10 +37,4 @@ func (h slogHook) Fire(entry *logrus.Entry) error {
 	}
 	h.to.LogAttrs(context.Background(), level, "containerd: "+entry.Message, attributes...)
 	return nil
-}
-
-func randomID() string {
-	var b [8]byte
-	_, _ = rand.Read(b[:]) // never fails: crypto/rand ends the program instead
-	return hex.EncodeToString(b[:])
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/containerd/containerd/v2/core/images"
 
 	"github.com/berth-engine/berth/core"
+	"github.com/berth-engine/berth/image/names"
 )
 
 // Images finds, lists and deletes images: what the engine needs to know of them.
@@ -47,11 +48,11 @@ func (r resolved) target() digest.Digest { return r.names[0].Target.Digest }
 // resolve finds what a reference means: a name with tag or digest, a repository and the digest of a local image, or
 // an ID, whole or in part. An ID may also be the digest of the configuration.
 func (o *Organ) resolve(ctx context.Context, ref string) (resolved, error) {
-	index, err := o.names.index(ctx)
+	index, err := o.names.Index(ctx)
 	if err != nil {
 		return resolved{}, err
 	}
-	if found, ok := index.byReference(ref); ok {
+	if found, ok := byReference(index, ref); ok {
 		return found, nil
 	}
 	matches := o.byID(ctx, index, ref)
@@ -59,13 +60,13 @@ func (o *Organ) resolve(ctx context.Context, ref string) (resolved, error) {
 	case 0:
 		return resolved{}, notHere(ref)
 	case 1:
-		return resolved{names: index.byTarget[matches[0]]}, nil
+		return resolved{names: index.ByTarget[matches[0]]}, nil
 	}
 	return resolved{}, core.Invalid("ambiguous reference: %s matches several images", ref)
 }
 
 // byReference finds a name. A name of twelve to sixty-four hexadecimal digits is a name only when it is in the table.
-func (i *nameIndex) byReference(ref string) (resolved, bool) {
+func byReference(i *names.Index, ref string) (resolved, bool) {
 	named, err := reference.ParseNormalizedNamed(ref)
 	if err != nil {
 		return resolved{}, false
@@ -79,33 +80,33 @@ func (i *nameIndex) byReference(ref string) (resolved, bool) {
 			return resolved{}, false
 		}
 	}
-	if image, ok := i.byName[named.String()]; ok {
-		return resolved{names: i.byTarget[image.Target.Digest], name: image.Name}, true
+	if image, ok := i.ByName[named.String()]; ok {
+		return resolved{names: i.ByTarget[image.Target.Digest], name: image.Name}, true
 	}
 	if !isDigested {
 		return resolved{}, false
 	}
-	names := i.byTarget[digested.Digest()]
-	for _, image := range names {
+	all := i.ByTarget[digested.Digest()]
+	for _, image := range all {
 		if other, err := reference.ParseNormalizedNamed(image.Name); err == nil && other.Name() == named.Name() {
-			return resolved{names: names, name: named.String()}, true
+			return resolved{names: all, name: named.String()}, true
 		}
 	}
 	return resolved{}, false
 }
 
 // byID finds targets by their digest, or by that of their configuration, or by a prefix of either.
-func (o *Organ) byID(ctx context.Context, index *nameIndex, ref string) (matches []digest.Digest) {
+func (o *Organ) byID(ctx context.Context, index *names.Index, ref string) (matches []digest.Digest) {
 	prefix, hasAlgorithm := strings.CutPrefix(ref, "sha256:")
 	if prefix == "" || len(prefix) > 64 || strings.Trim(prefix, "0123456789abcdef") != "" {
 		return nil
 	}
 	if hasAlgorithm {
-		if _, ok := index.byTarget[digest.Digest(ref)]; ok {
+		if _, ok := index.ByTarget[digest.Digest(ref)]; ok {
 			return []digest.Digest{digest.Digest(ref)}
 		}
 	}
-	for _, target := range index.targets {
+	for _, target := range index.Targets {
 		if strings.HasPrefix(target.Encoded(), prefix) {
 			matches = append(matches, target)
 		}
@@ -113,8 +114,8 @@ func (o *Organ) byID(ctx context.Context, index *nameIndex, ref string) (matches
 	if len(matches) > 0 {
 		return matches
 	}
-	for _, target := range index.targets {
-		p, err := o.load(ctx, index.byTarget[target][0].Target, core.Platform{})
+	for _, target := range index.Targets {
+		p, err := o.load(ctx, index.ByTarget[target][0].Target, core.Platform{})
 		if err != nil {
 			continue // an image that can't be read is not the one that is meant
 		}
@@ -128,21 +129,21 @@ func (o *Organ) byID(ctx context.Context, index *nameIndex, ref string) (matches
 // List lists all images, the newest first. One that can't be read is left out and told to the log.
 func (i *Images) List(ctx context.Context) ([]core.Image, error) {
 	ctx = i.o.context(ctx)
-	index, err := i.o.names.index(ctx)
+	index, err := i.o.names.Index(ctx)
 	if err != nil {
 		return nil, err
 	}
-	list := make([]core.Image, 0, len(index.targets))
-	for _, target := range index.targets {
-		names := index.byTarget[target]
-		p, err := i.o.load(ctx, names[0].Target, core.Platform{})
+	list := make([]core.Image, 0, len(index.Targets))
+	for _, target := range index.Targets {
+		all := index.ByTarget[target]
+		p, err := i.o.load(ctx, all[0].Target, core.Platform{})
 		if err != nil {
 			if !errdefs.IsNotFound(err) {
-				i.o.log.Warn("an image can't be read", "image", names[0].Name, "error", err)
+				i.o.log.Warn("an image can't be read", "image", all[0].Name, "error", err)
 			}
 			continue
 		}
-		list = append(list, p.named(names))
+		list = append(list, p.named(all))
 	}
 	slices.SortStableFunc(list, func(a, b core.Image) int { return b.Created.Compare(a.Created) })
 	return list, nil

@@ -10,11 +10,12 @@
 //	l/          short links to those folders, so that many of them fit into the options of one mount
 //	empty/      what an image without layers is mounted from
 //
-// and below LayersRoot one folder per container (see layers.go).
+// and below LayersRoot one folder per container (see layers).
 package image
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"os"
@@ -44,6 +45,10 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/berth-engine/berth/core"
+	"github.com/berth-engine/berth/image/archive"
+	"github.com/berth-engine/berth/image/layers"
+	"github.com/berth-engine/berth/image/names"
+	"github.com/berth-engine/berth/image/registries"
 )
 
 const (
@@ -53,8 +58,11 @@ const (
 	SnapshotterName = "overlayfs"
 	// DanglingPrefix, followed by "@" and the digest, is the private name of an image that lost its last name. It is
 	// the one that BuildKit's exporter is told, too.
-	DanglingPrefix = "moby-dangling"
+	DanglingPrefix = names.DanglingPrefix
 )
+
+// Registries says how registries are reached.
+type Registries = registries.Config
 
 // Options of New.
 type Options struct {
@@ -80,13 +88,13 @@ type Organ struct {
 	snapshotter snapshots.Snapshotter
 	backend     snapshots.Snapshotter // below the metadata database; closed at the end
 	leases      leases.Manager
-	names       *nameStore
+	names       *names.Store
 	applier     diff.Applier
+	archives    *archive.Store
 	platform    ocispec.Platform
 
 	parsed  atomic.Pointer[parsedCache]
-	layers  *Layers
-	trash   *trash
+	layers  *layers.Layers
 	gc      *collector
 	closing context.CancelFunc
 	workers sync.WaitGroup
@@ -151,7 +159,8 @@ func (o *Organ) open(ctx context.Context) (err error) {
 	o.content = o.db.ContentStore()
 	o.snapshotter = o.db.Snapshotter(SnapshotterName)
 	o.leases = metadata.NewLeaseManager(o.db)
-	o.names = newNameStore(o.db)
+	o.names = names.New(o.db)
+	o.archives = &archive.Store{Content: o.content, Protect: o.protect}
 	o.applier = apply.NewFileSystemApplier(o.content)
 	return nil
 }
@@ -160,20 +169,19 @@ func (o *Organ) open(ctx context.Context) (err error) {
 func (o *Organ) start(ctx context.Context) (err error) {
 	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	o.closing = cancel
-	o.trash, err = openTrash(filepath.Join(o.options.LayersRoot, trashName), o.log)
-	if err != nil {
-		return err
-	}
-	o.layers, err = openLayers(o)
-	if err != nil {
-		return err
-	}
 	o.gc = newCollector(o)
+	o.layers, err = layers.Open(layers.Options{
+		Root: o.options.LayersRoot, Links: filepath.Join(o.options.Root, "l"), Empty: filepath.Join(o.options.Root, "empty"),
+		Snapshotter: o.snapshotter, Context: o.context, Unpack: o.unpackTarget, Released: o.gc.released, Log: o.log,
+	})
+	if err != nil {
+		return err
+	}
 	stale, err := o.dropStaleLeases(ctx)
 	if err != nil {
 		return err
 	}
-	o.workers.Go(func() { o.trash.run(background) })
+	o.workers.Go(func() { o.layers.Run(background) })
 	o.workers.Go(func() { o.gc.run(background) })
 	if stale {
 		o.gc.soon()
@@ -223,12 +231,12 @@ func (o *Organ) Stores() Stores {
 		DB: o.db, Bolt: o.bolt, Namespace: Namespace, Snapshotter: SnapshotterName,
 		Content: o.content, Images: hookedStore{o}, Leases: o.leases, Applier: o.applier,
 		Differ: walking.NewWalkingDiff(o.content), GarbageCollect: o.gc.collect,
-		RegistryHosts: o.options.Registries.hosts(nil),
+		RegistryHosts: o.options.Registries.Hosts(nil),
 	}
 }
 
 // Layers are the writable layers of containers.
-func (o *Organ) Layers() *Layers { return o.layers }
+func (o *Organ) Layers() *layers.Layers { return o.layers }
 
 // context puts containerd's namespace and log into a context.
 func (o *Organ) context(ctx context.Context) context.Context {
@@ -239,7 +247,7 @@ const leasePrefix = "berth-work-"
 
 // lease protects what an operation writes from being collected until done is called.
 func (o *Organ) lease(ctx context.Context) (leased context.Context, done func(), err error) {
-	lease, err := o.leases.Create(ctx, leases.WithID(leasePrefix+randomID()), leases.WithExpiration(24*time.Hour))
+	lease, err := o.leases.Create(ctx, leases.WithID(leasePrefix+rand.Text()), leases.WithExpiration(24*time.Hour))
 	if err != nil {
 		return nil, nil, fmt.Errorf("lease: %w", err)
 	}

@@ -6,20 +6,20 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/platforms"
 	"github.com/opencontainers/go-digest"
-	"github.com/opencontainers/image-spec/identity"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/berth-engine/berth/core"
+	"github.com/berth-engine/berth/image/config"
+	"github.com/berth-engine/berth/image/layers"
+	"github.com/berth-engine/berth/image/names"
 )
 
 // parsed is an image for one platform, read from its manifest and configuration. It is never changed.
@@ -32,7 +32,7 @@ type parsed struct {
 	image    core.Image // without names
 }
 
-func (p *parsed) chain() digest.Digest { return chainIDOf(p.diffIDs) }
+func (p *parsed) chain() digest.Digest { return layers.ChainID(p.diffIDs) }
 
 // parsedCache keeps parsed images by target and platform. What a target holds for a platform can change (another
 // platform of an index arrives), so the whole cache is dropped when content comes or goes.
@@ -56,7 +56,7 @@ func (o *Organ) load(ctx context.Context, target ocispec.Descriptor, platform co
 	if err != nil {
 		return nil, err
 	}
-	size, err := o.unpackedSize(ctx, p.chain())
+	size, err := o.layers.ChainSize(ctx, p.chain())
 	if err != nil {
 		if !errdefs.IsNotFound(err) {
 			return nil, err
@@ -85,7 +85,7 @@ func (o *Organ) read(ctx context.Context, target ocispec.Descriptor, platform co
 		if err != nil {
 			return nil, err
 		}
-		if platform != (core.Platform{}) && !matcher(platform).Match(toOCI(p.image.Platform)) {
+		if platform != (core.Platform{}) && !matcher(platform).Match(config.ToOCI(p.image.Platform)) {
 			missing = core.NotFound("image with reference %s was found but its platform (%s) does not match the specified platform (%s)", target.Digest, p.image.Platform, platform)
 			continue
 		}
@@ -173,21 +173,21 @@ func (o *Organ) readManifest(ctx context.Context, target, desc ocispec.Descripto
 	if manifest.Config.Digest == "" {
 		return nil, core.Invalid("manifest %s names no configuration", desc.Digest)
 	}
-	var config configFile
-	raw, err := o.readJSON(ctx, manifest.Config, &config)
+	var file config.File
+	raw, err := o.readJSON(ctx, manifest.Config, &file)
 	if err != nil {
 		return nil, err
 	}
-	if len(config.RootFS.DiffIDs) != len(manifest.Layers) {
-		return nil, core.Invalid("image %s is not valid: its manifest has %d layers, its configuration %d", desc.Digest, len(manifest.Layers), len(config.RootFS.DiffIDs))
+	if len(file.RootFS.DiffIDs) != len(manifest.Layers) {
+		return nil, core.Invalid("image %s is not valid: its manifest has %d layers, its configuration %d", desc.Digest, len(manifest.Layers), len(file.RootFS.DiffIDs))
 	}
-	for _, id := range config.RootFS.DiffIDs {
+	for _, id := range file.RootFS.DiffIDs {
 		if err := id.Validate(); err != nil {
 			return nil, core.Invalid("image %s is not valid: layer %q: %w", desc.Digest, id, err)
 		}
 	}
-	p := &parsed{target: target, manifest: desc, config: manifest.Config, layers: manifest.Layers, diffIDs: config.RootFS.DiffIDs}
-	p.image = config.image(target)
+	p := &parsed{target: target, manifest: desc, config: manifest.Config, layers: manifest.Layers, diffIDs: file.RootFS.DiffIDs}
+	p.image = file.Image(target)
 	p.image.RawConfig = raw
 	p.image.ConfigDigest = manifest.Config.Digest.String()
 	p.image.Size = desc.Size + manifest.Config.Size
@@ -197,120 +197,9 @@ func (o *Organ) readManifest(ctx context.Context, target, desc ocispec.Descripto
 	return p, nil
 }
 
-// unpackedSize is the bytes of a chain of unpacked layers.
-func (o *Organ) unpackedSize(ctx context.Context, chain digest.Digest) (size int64, err error) {
-	if chain == emptyChain {
-		return 0, nil
-	}
-	for name := chain.String(); name != ""; {
-		info, err := o.snapshotter.Stat(ctx, name)
-		if err != nil {
-			return 0, err
-		}
-		usage, err := o.snapshotter.Usage(ctx, name)
-		if err != nil {
-			return 0, err
-		}
-		size += usage.Size
-		name = info.Parent
-	}
-	return size, nil
-}
-
-// configFile is the configuration of an image: OCI's with Docker's additions
-// (github.com/moby/docker-image-spec, specs-go/v1).
-type configFile struct {
-	Created *time.Time `json:"created"`
-	Author  string     `json:"author,omitempty"`
-	ocispec.Platform
-	Comment string            `json:"comment,omitempty"`
-	Parent  string            `json:"parent,omitempty"`
-	Config  configFileConfig  `json:"config"`
-	RootFS  ocispec.RootFS    `json:"rootfs"`
-	History []ocispec.History `json:"history"`
-}
-
-type configFileConfig struct {
-	ocispec.ImageConfig
-	Hostname    string            `json:",omitempty"`
-	Domainname  string            `json:",omitempty"`
-	Healthcheck *core.Healthcheck `json:",omitempty"`
-	ArgsEscaped bool              `json:",omitempty"`
-	OnBuild     []string          `json:",omitempty"`
-	StopTimeout *int              `json:",omitempty"`
-	Shell       []string          `json:",omitempty"`
-}
-
-func (c *configFile) image(target ocispec.Descriptor) core.Image {
-	image := core.Image{
-		ID: core.ImageID(target.Digest), MediaType: target.MediaType, ContentSize: target.Size,
-		Comment: c.Comment, Author: c.Author, Parent: core.ImageID(c.Parent), Platform: fromOCI(c.Platform), Labels: c.Config.Labels,
-	}
-	if c.Created != nil {
-		image.Created = *c.Created
-	}
-	for _, id := range c.RootFS.DiffIDs {
-		image.DiffIDs = append(image.DiffIDs, id.String())
-	}
-	for _, step := range c.History {
-		entry := core.ImageHistory{ID: "<missing>", CreatedBy: step.CreatedBy, Comment: step.Comment, EmptyLayer: step.EmptyLayer}
-		if step.Created != nil {
-			entry.Created = *step.Created
-		}
-		image.History = append(image.History, entry)
-	}
-	from := c.Config
-	image.Config = core.Config{
-		Hostname: from.Hostname, Domainname: from.Domainname, User: from.User, Env: from.Env, Cmd: from.Cmd, Entrypoint: from.Entrypoint,
-		Healthcheck: from.Healthcheck, ArgsEscaped: from.ArgsEscaped, Volumes: from.Volumes, WorkingDir: from.WorkingDir,
-		OnBuild: from.OnBuild, Labels: from.Labels, StopSignal: from.StopSignal, StopTimeout: from.StopTimeout, Shell: from.Shell,
-	}
-	for _, exposed := range slices.Sorted(maps.Keys(from.ExposedPorts)) {
-		if port, ok := parsePort(exposed); ok {
-			image.Config.ExposedPorts = append(image.Config.ExposedPorts, port)
-		}
-	}
-	return image
-}
-
-// parsePort reads "80" or "53/udp". What is neither is left out, as Docker does with other people's images.
-func parsePort(text string) (core.Port, bool) {
-	number, protocol, found := strings.Cut(text, "/")
-	if !found {
-		protocol = string(core.TCP)
-	}
-	n, err := strconv.ParseUint(number, 10, 16)
-	port := core.Port{Number: uint16(n), Protocol: core.Protocol(strings.ToLower(protocol))}
-	return port, err == nil && (port.Protocol == core.TCP || port.Protocol == core.UDP || port.Protocol == core.SCTP)
-}
-
-// chainOf and chainIDOf name the stack that layers make (OCI image spec, ChainID).
-func chainOf(diffIDs []string) digest.Digest {
-	ids := make([]digest.Digest, len(diffIDs))
-	for i, id := range diffIDs {
-		ids[i] = digest.Digest(id)
-	}
-	return chainIDOf(ids)
-}
-
-func chainIDOf(diffIDs []digest.Digest) digest.Digest {
-	if len(diffIDs) == 0 {
-		return emptyChain
-	}
-	return identity.ChainID(diffIDs)
-}
-
-func toOCI(p core.Platform) ocispec.Platform {
-	return ocispec.Platform{OS: p.OS, Architecture: p.Architecture, Variant: p.Variant, OSVersion: p.OSVersion}
-}
-
-func fromOCI(p ocispec.Platform) core.Platform {
-	return core.Platform{OS: p.OS, Architecture: p.Architecture, Variant: p.Variant, OSVersion: p.OSVersion}
-}
-
 // matcher accepts exactly the platform that the user named, and its older variants.
 func matcher(p core.Platform) platforms.MatchComparer {
-	return platforms.Only(platforms.Normalize(toOCI(p)))
+	return platforms.Only(platforms.Normalize(config.ToOCI(p)))
 }
 
 func (o *Organ) wanted(p core.Platform) string {
@@ -321,11 +210,11 @@ func (o *Organ) wanted(p core.Platform) string {
 }
 
 // named completes a parsed image with its names. The copy shares nothing that its receiver could change by accident.
-func (p *parsed) named(names []images.Image) core.Image {
+func (p *parsed) named(all []images.Image) core.Image {
 	image := p.image
-	image.RepoTags, image.RepoDigests = repoTags(names), repoDigests(names)
-	for _, name := range names {
-		if name.UpdatedAt.After(image.LastTagged) && !isDangling(name.Name) {
+	image.RepoTags, image.RepoDigests = names.RepoTags(all), names.RepoDigests(all)
+	for _, name := range all {
+		if name.UpdatedAt.After(image.LastTagged) && !names.IsDangling(name.Name) {
 			image.LastTagged = name.UpdatedAt
 		}
 	}
@@ -347,7 +236,7 @@ func notHere(ref string) error {
 
 // withTag adds ":latest" as Docker's sentence does.
 func withTag(ref string) string {
-	named, err := parse(ref)
+	named, err := names.Parse(ref)
 	if err != nil {
 		return ref
 	}

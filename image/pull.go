@@ -2,14 +2,9 @@ package image
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
-	"net/url"
-	"path"
 	"slices"
-	"strings"
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/images"
@@ -23,6 +18,9 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/berth-engine/berth/core"
+	"github.com/berth-engine/berth/image/config"
+	"github.com/berth-engine/berth/image/names"
+	"github.com/berth-engine/berth/image/registries"
 )
 
 // Pull fetches an image from its registry and unpacks it. Layers are fetched side by side and unpacked in their order
@@ -30,21 +28,21 @@ import (
 // the repository is pulled.
 func (t *Transfers) Pull(ctx context.Context, ref string, platform core.Platform, all bool, auth *core.RegistryAuth, progress core.ProgressFunc) error {
 	ctx = t.o.context(ctx)
-	named, err := parse(ref)
+	named, err := names.Parse(ref)
 	if err != nil {
 		return err
 	}
 	report := newReporter(progress)
-	hosts := t.o.options.Registries.hosts(auth)
+	hosts := t.o.options.Registries.Hosts(auth)
 	if !all {
 		return t.pullOne(ctx, reference.TagNameOnly(named), platform, hosts, report)
 	}
 	if !reference.IsNameOnly(named) {
 		return core.Invalid("tag can't be used with --all-tags/-a")
 	}
-	tags, err := listTags(ctx, named, hosts)
+	tags, err := registries.ListTags(ctx, named, hosts)
 	if err != nil {
-		return pullError(named, err)
+		return registries.PullError(named, err)
 	}
 	for _, tag := range tags {
 		tagged, err := reference.WithTag(named, tag)
@@ -80,12 +78,12 @@ func (t *Transfers) pullOne(ctx context.Context, named reference.Named, platform
 	resolver := docker.NewResolver(docker.ResolverOptions{Hosts: hosts})
 	_, target, err := resolver.Resolve(ctx, named.String())
 	if err != nil {
-		return pullError(named, err)
+		return registries.PullError(named, err)
 	}
 	report.emit(core.Progress{ID: label, Status: "Pulling from " + reference.Path(reference.TrimNamed(named))})
 	fetcher, err := resolver.Fetcher(ctx, named.String())
 	if err != nil {
-		return pullError(named, err)
+		return registries.PullError(named, err)
 	}
 	source, err := docker.AppendDistributionSourceLabel(t.o.content, named.String())
 	if err != nil {
@@ -103,11 +101,11 @@ func (p *puller) pull(ctx context.Context, named reference.Named, target ocispec
 	defer done()
 	image, err := p.describe(leased, target)
 	if err != nil {
-		return pullError(named, err)
+		return registries.PullError(named, err)
 	}
 	replaced, err := p.layers(leased, image, named.String())
 	if err != nil {
-		return pullError(named, err)
+		return registries.PullError(named, err)
 	}
 	p.report.say("", "Digest: "+target.Digest.String())
 	name := reference.FamiliarString(named)
@@ -155,7 +153,7 @@ func (p *puller) describe(ctx context.Context, target ocispec.Descriptor) (*pars
 	if err != nil {
 		return nil, err
 	}
-	if has := image.image.Platform; p.platform != (core.Platform{}) && !matcher(p.platform).Match(toOCI(has)) {
+	if has := image.image.Platform; p.platform != (core.Platform{}) && !matcher(p.platform).Match(config.ToOCI(has)) {
 		return nil, core.NotFound("image with reference %s was found but its platform (%s) does not match the specified platform (%s)", target.Digest, has, p.platform)
 	}
 	return image, nil
@@ -294,58 +292,4 @@ func (p *puller) discard(ctx context.Context, desc ocispec.Descriptor, cause err
 		return errors.Join(wrong, err)
 	}
 	return wrong
-}
-
-// listTags asks a registry for the tags of a repository (OCI distribution spec, "Listing Tags").
-func listTags(ctx context.Context, named reference.Named, hosts docker.RegistryHosts) ([]string, error) {
-	all, err := hosts(reference.Domain(named))
-	if err != nil {
-		return nil, err
-	}
-	ctx, err = docker.ContextWithRepositoryScope(ctx, repositorySpec(named), false)
-	if err != nil {
-		return nil, err
-	}
-	registry := all[len(all)-1]
-	base := url.URL{Scheme: registry.Scheme, Host: registry.Host}
-	next := path.Join(registry.Path, reference.Path(named), "tags/list")
-	var tags []string
-	for pages := 0; next != ""; pages++ {
-		if pages > 1000 {
-			return nil, core.Internal("the registry's list of tags does not end")
-		}
-		address, err := base.Parse(next)
-		if err != nil || address.Host != base.Host {
-			return nil, core.Internal("the registry's list of tags continues at an invalid place: %q", next)
-		}
-		var page struct{ Tags []string }
-		if next, err = getPage(ctx, registry, address.String(), &page); err != nil {
-			return nil, err
-		}
-		tags = append(tags, page.Tags...)
-	}
-	if len(tags) == 0 {
-		return nil, core.NotFound("No tags found for repository %s", reference.FamiliarName(named))
-	}
-	return tags, nil
-}
-
-// getPage reads one page of a list and says where the next one is.
-func getPage(ctx context.Context, registry docker.RegistryHost, address string, into any) (next string, err error) {
-	response, err := authorized(ctx, registry, address)
-	if err != nil {
-		return "", err
-	}
-	defer response.Body.Close()
-	if response.StatusCode != 200 {
-		return "", statusError(response)
-	}
-	if err := json.NewDecoder(io.LimitReader(response.Body, manifestLimit)).Decode(into); err != nil {
-		return "", fmt.Errorf("list of tags: %w", err)
-	}
-	link, _, found := strings.Cut(response.Header.Get("Link"), ">")
-	if !found {
-		return "", nil
-	}
-	return strings.TrimPrefix(link, "<"), nil
 }

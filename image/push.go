@@ -19,6 +19,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/berth-engine/berth/core"
+	"github.com/berth-engine/berth/image/names"
+	"github.com/berth-engine/berth/image/registries"
 )
 
 // PushResult says what a tag points to in the registry now.
@@ -39,14 +41,14 @@ type PushedPart struct {
 // repository is pushed.
 func (t *Transfers) Push(ctx context.Context, ref string, platform core.Platform, auth *core.RegistryAuth, progress core.ProgressFunc) error {
 	ctx = t.o.context(ctx)
-	named, err := parse(ref)
+	named, err := names.Parse(ref)
 	if err != nil {
 		return err
 	}
 	if _, digested := named.(reference.Digested); digested {
 		return core.Invalid("cannot push a digest reference")
 	}
-	index, err := t.o.names.index(ctx)
+	index, err := t.o.names.Index(ctx)
 	if err != nil {
 		return err
 	}
@@ -57,21 +59,21 @@ func (t *Transfers) Push(ctx context.Context, ref string, platform core.Platform
 	report := newReporter(progress)
 	report.say("", fmt.Sprintf("The push refers to repository [%s]", named.Name()))
 	for _, tag := range tags {
-		if err := t.pushOne(ctx, index.byName[tag.String()].Target, tag, platform, auth, report); err != nil {
+		if err := t.pushOne(ctx, index.ByName[tag.String()].Target, tag, platform, auth, report); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (t *Transfers) tagsToPush(index *nameIndex, named reference.Named) (tags []reference.NamedTagged) {
+func (t *Transfers) tagsToPush(index *names.Index, named reference.Named) (tags []reference.NamedTagged) {
 	if tagged, ok := named.(reference.NamedTagged); ok {
-		if _, exists := index.byName[tagged.String()]; exists {
+		if _, exists := index.ByName[tagged.String()]; exists {
 			tags = append(tags, tagged)
 		}
 		return tags
 	}
-	for name := range index.byName {
+	for name := range index.ByName {
 		other, err := reference.ParseNormalizedNamed(name)
 		if err != nil || other.Name() != named.Name() {
 			continue
@@ -106,16 +108,16 @@ func (t *Transfers) pushOne(ctx context.Context, stored ocispec.Descriptor, tag 
 		return err
 	}
 	tracker := docker.NewInMemoryTracker()
-	resolver := docker.NewResolver(docker.ResolverOptions{Hosts: t.o.options.Registries.hosts(auth), Tracker: tracker})
+	resolver := docker.NewResolver(docker.ResolverOptions{Hosts: t.o.options.Registries.Hosts(auth), Tracker: tracker})
 	// The digest behind the tag makes containerd's client put the last manifest under the tag, and all others under
 	// their digests.
 	remote, err := resolver.Pusher(leased, tag.String()+"@"+target.Digest.String())
 	if err != nil {
-		return pushError(tag, err)
+		return registries.PushError(tag, err)
 	}
 	p := &pusher{o: t.o, remote: remote, tracker: tracker, report: report}
 	if err := p.push(leased, target); err != nil {
-		return pushError(tag, err)
+		return registries.PushError(tag, err)
 	}
 	report.say("", fmt.Sprintf("%s: digest: %s size: %d", tag.Tag(), target.Digest, target.Size))
 	report.emit(core.Progress{Aux: PushResult{Tag: tag.Tag(), Digest: target.Digest.String(), Size: target.Size}})

@@ -9,6 +9,7 @@ import (
 	"github.com/distribution/reference"
 
 	"github.com/berth-engine/berth/core"
+	"github.com/berth-engine/berth/image/names"
 )
 
 // Save writes images into one tar: an OCI layout with Docker's manifest.json in it, so that both kinds of tools read
@@ -16,7 +17,7 @@ import (
 func (t *Transfers) Save(ctx context.Context, refs []string, platform core.Platform, w io.Writer) error {
 	o := t.o
 	ctx = o.context(ctx)
-	index, err := o.names.index(ctx)
+	index, err := o.names.Index(ctx)
 	if err != nil {
 		return err
 	}
@@ -53,11 +54,11 @@ func (t *Transfers) Save(ctx context.Context, refs []string, platform core.Platf
 }
 
 // saved lists what one reference means; an image that is meant by its ID has no name.
-func (o *Organ) saved(ctx context.Context, index *nameIndex, ref string) ([]images.Image, error) {
+func (o *Organ) saved(ctx context.Context, index *names.Index, ref string) ([]images.Image, error) {
 	if named, err := reference.ParseNormalizedNamed(ref); err == nil && reference.IsNameOnly(named) {
 		var all []images.Image
 		for _, tagged := range (&Transfers{o}).tagsToPush(index, named) {
-			all = append(all, index.byName[tagged.String()])
+			all = append(all, index.ByName[tagged.String()])
 		}
 		if len(all) > 0 {
 			return all, nil

@@ -13,6 +13,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/berth-engine/berth/core"
+	"github.com/berth-engine/berth/image/names"
 )
 
 // Transfers moves images in and out: pull, push, load, save, import.
@@ -61,30 +62,30 @@ func (o *Organ) missing(ctx context.Context, p *parsed) (digest.Digest, error) {
 	return "", nil
 }
 
-// adopt unpacks an image whose content is here and names it. names may be empty: then it gets its private name,
+// adopt unpacks an image whose content is here and names it. tags, full names, may be empty: then it gets its private name,
 // unless it has another one already.
-func (o *Organ) adopt(ctx context.Context, p *parsed, names []string, watch unpackWatch) (replaced map[string]digest.Digest, err error) {
+func (o *Organ) adopt(ctx context.Context, p *parsed, tags []string, watch unpackWatch) (replaced map[string]digest.Digest, err error) {
 	if err := o.label(ctx, p.target); err != nil {
 		return nil, fmt.Errorf("label image %s: %w", p.target.Digest, err)
 	}
 	if err := o.unpack(ctx, p, watch); err != nil {
 		return nil, err
 	}
-	if len(names) == 0 {
-		index, err := o.names.index(ctx)
+	if len(tags) == 0 {
+		index, err := o.names.Index(ctx)
 		if err != nil {
 			return nil, err
 		}
-		if len(index.byTarget[p.target.Digest]) > 0 {
+		if len(index.ByTarget[p.target.Digest]) > 0 {
 			return nil, nil
 		}
-		names = []string{danglingName(p.target.Digest)}
+		tags = []string{names.DanglingName(p.target.Digest)}
 	}
 	replaced = map[string]digest.Digest{}
 	target := p.target
 	target.Annotations, target.Platform = nil, nil
-	for _, name := range names {
-		_, before, err := o.names.set(ctx, images.Image{Name: name, Target: target})
+	for _, name := range tags {
+		_, before, err := o.names.Set(ctx, images.Image{Name: name, Target: target})
 		if err != nil {
 			return nil, err
 		}
@@ -94,4 +95,9 @@ func (o *Organ) adopt(ctx context.Context, p *parsed, names []string, watch unpa
 	}
 	o.forgetParsed()
 	return replaced, nil
+}
+
+// Login checks credentials against a registry.
+func (t *Transfers) Login(ctx context.Context, auth core.RegistryAuth) (status, identityToken string, err error) {
+	return t.o.options.Registries.Login(t.o.context(ctx), auth)
 }

@@ -2,6 +2,7 @@ package image
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 
 	"github.com/containerd/containerd/v2/core/content"
@@ -25,11 +26,11 @@ type unpackWatch struct {
 
 // unpackTarget unpacks what an image has for a platform.
 func (o *Organ) unpackTarget(ctx context.Context, target digest.Digest, platform core.Platform) error {
-	index, err := o.names.index(ctx)
+	index, err := o.names.Index(ctx)
 	if err != nil {
 		return err
 	}
-	names := index.byTarget[target]
+	names := index.ByTarget[target]
 	if len(names) == 0 {
 		return core.NoSuchImage(target.String())
 	}
@@ -85,7 +86,7 @@ func (o *Organ) unpackLayer(ctx context.Context, p *parsed, chains []digest.Dige
 	if i > 0 {
 		parent = chains[i-1].String()
 	}
-	key := "unpack-" + randomID() + " " + chain
+	key := "unpack-" + rand.Text() + " " + chain
 	described := snapshots.WithLabels(map[string]string{snapshots.LabelSnapshotRef: chain})
 	mounts, err := o.snapshotter.Prepare(ctx, key, parent, described)
 	if errdefs.IsAlreadyExists(err) {

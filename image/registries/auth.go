@@ -1,4 +1,4 @@
-package image
+package registries
 
 import (
 	"context"
@@ -32,10 +32,9 @@ func (f fixedToken) AddResponses(context.Context, []*http.Response) error {
 
 // Login checks credentials against a registry. With a token service that hands out refresh tokens the answer has one,
 // to be kept in place of the password.
-func (t *Transfers) Login(ctx context.Context, auth core.RegistryAuth) (status, identityToken string, err error) {
-	ctx = t.o.context(ctx)
+func (r Config) Login(ctx context.Context, auth core.RegistryAuth) (status, identityToken string, err error) {
 	host := registryOf(auth.ServerAddress)
-	hosts, err := t.o.options.Registries.hosts(&auth)(host)
+	hosts, err := r.Hosts(&auth)(host)
 	if err != nil {
 		return "", "", err
 	}

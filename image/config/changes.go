@@ -1,4 +1,4 @@
-package image
+package config
 
 import (
 	"encoding/json"
@@ -11,9 +11,9 @@ import (
 	"github.com/berth-engine/berth/core"
 )
 
-// applyChanges applies Dockerfile instructions to a configuration: those that `docker import --change` takes. The
+// Apply applies Dockerfile instructions to a configuration: those that `docker import --change` takes. The
 // instructions are single lines; their forms are Docker's (docs.docker.com/reference/dockerfile).
-func applyChanges(config *configFileConfig, changes []string) error {
+func Apply(config *Settings, changes []string) error {
 	for _, change := range changes {
 		change = strings.TrimSpace(change)
 		if change == "" || strings.HasPrefix(change, "#") {
@@ -27,7 +27,7 @@ func applyChanges(config *configFileConfig, changes []string) error {
 	return nil
 }
 
-func applyChange(config *configFileConfig, instruction, rest string) error {
+func applyChange(config *Settings, instruction, rest string) error {
 	if rest == "" && instruction != "CMD" && instruction != "ENTRYPOINT" {
 		return core.Invalid("%s requires at least one argument", instruction)
 	}
@@ -170,7 +170,7 @@ func setEnv(env []string, key, value string) []string {
 }
 
 // expose adds ports: "80", "53/udp", "8000-8010/tcp".
-func expose(config *configFileConfig, ports []string) error {
+func expose(config *Settings, ports []string) error {
 	if config.ExposedPorts == nil {
 		config.ExposedPorts = map[string]struct{}{}
 	}
@@ -195,7 +195,7 @@ func expose(config *configFileConfig, ports []string) error {
 	return nil
 }
 
-func volumes(config *configFileConfig, rest string) error {
+func volumes(config *Settings, rest string) error {
 	list, ok := jsonList(rest)
 	if !ok {
 		list = strings.Fields(rest)
@@ -215,7 +215,7 @@ func volumes(config *configFileConfig, rest string) error {
 }
 
 // healthcheck reads "NONE" or "[--interval=…] CMD …".
-func healthcheck(config *configFileConfig, rest string) error {
+func healthcheck(config *Settings, rest string) error {
 	check := &core.Healthcheck{}
 	for strings.HasPrefix(rest, "--") {
 		flag, remainder, _ := strings.Cut(rest, " ")

@@ -1,4 +1,4 @@
-package image
+package registries
 
 import (
 	"context"
@@ -29,8 +29,8 @@ func registryMessage(body []byte) string {
 	return strings.TrimSpace(strings.ToLower(strings.ReplaceAll(first.Code, "_", " ")) + ": " + first.Message)
 }
 
-// pullError turns what containerd's client says into Docker's sentences.
-func pullError(named reference.Named, err error) error {
+// PullError turns what containerd's client says into Docker's sentences.
+func PullError(named reference.Named, err error) error {
 	if err == nil || errors.Is(err, context.Canceled) || isOurs(err) {
 		return err
 	}
@@ -58,8 +58,8 @@ func pullError(named reference.Named, err error) error {
 	return plain(err)
 }
 
-// pushError is pullError for the other direction.
-func pushError(named reference.Named, err error) error {
+// PushError is PullError for the other direction.
+func PushError(named reference.Named, err error) error {
 	if err == nil || errors.Is(err, context.Canceled) || isOurs(err) {
 		return err
 	}

@@ -1,4 +1,4 @@
-package image
+package archive
 
 import (
 	"bufio"
@@ -33,8 +33,8 @@ var magics = map[compression][]byte{
 	bzipped:   {'B', 'Z', 'h'},
 }
 
-// decompress unpacks a stream in whatever format it is. The caller closes the result, which leaves the stream open.
-func decompress(r io.Reader) (io.ReadCloser, error) {
+// Decompress unpacks a stream in whatever format it is. The caller closes the result, which leaves the stream open.
+func Decompress(r io.Reader) (io.ReadCloser, error) {
 	buffered, format, err := sniff(r)
 	if err != nil {
 		return nil, err

@@ -1,8 +1,11 @@
-package image
+// Package archive reads the tars that images are saved in: docker save's, old and new, and OCI layouts, in whatever
+// compression. What is in them goes into a content store; the rest is never trusted.
+package archive
 
 import (
 	"archive/tar"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -35,6 +38,9 @@ type dockerManifest struct {
 	Layers   []string
 }
 
+// tableLimit bounds the archive's tables, in bytes.
+const tableLimit = 16 << 20
+
 // maxMembers bounds the members of an archive; 127 layers in three files each are far from it.
 const maxMembers = 100_000
 
@@ -55,7 +61,7 @@ func (a *archive) blob(name string) (ocispec.Descriptor, error) {
 }
 
 // readArchive takes a tar apart. Members that no image can be made of are skipped.
-func (o *Organ) readArchive(ctx context.Context, r io.Reader) (*archive, error) {
+func (o *Store) readArchive(ctx context.Context, r io.Reader) (*archive, error) {
 	a := &archive{members: map[string]ocispec.Descriptor{}, links: map[string]string{}}
 	reader := tar.NewReader(r)
 	for count := 0; ; count++ {
@@ -78,7 +84,7 @@ func (o *Organ) readArchive(ctx context.Context, r io.Reader) (*archive, error) 
 	}
 }
 
-func (o *Organ) readMember(ctx context.Context, a *archive, header *tar.Header, r io.Reader) error {
+func (o *Store) readMember(ctx context.Context, a *archive, header *tar.Header, r io.Reader) error {
 	name := path.Clean(header.Name)
 	switch header.Typeflag {
 	case tar.TypeSymlink:
@@ -124,7 +130,7 @@ func skippable(name string) bool {
 }
 
 func decode(r io.Reader, header *tar.Header, into any) error {
-	if header.Size > manifestLimit {
+	if header.Size > tableLimit {
 		return core.Invalid("too large: %d bytes", header.Size)
 	}
 	if err := json.NewDecoder(r).Decode(into); err != nil {
@@ -134,7 +140,7 @@ func decode(r io.Reader, header *tar.Header, into any) error {
 }
 
 // ingest puts a member into the content store. In an OCI layout its name says what its digest must be.
-func (o *Organ) ingest(ctx context.Context, name string, r io.Reader, size int64) (ocispec.Descriptor, error) {
+func (o *Store) ingest(ctx context.Context, name string, r io.Reader, size int64) (ocispec.Descriptor, error) {
 	var expected digest.Digest
 	if rest, ok := strings.CutPrefix(name, ocispec.ImageBlobsDir+"/"); ok {
 		algorithm, hex, _ := strings.Cut(rest, "/")
@@ -142,12 +148,12 @@ func (o *Organ) ingest(ctx context.Context, name string, r io.Reader, size int64
 		if err := expected.Validate(); err != nil {
 			return ocispec.Descriptor{}, core.Invalid("invalid digest: %w", err)
 		}
-		if info, err := o.content.Info(ctx, expected); err == nil && info.Size == size {
+		if info, err := o.Content.Info(ctx, expected); err == nil && info.Size == size {
 			return o.verifyKnown(ctx, expected, r, size)
 		}
 	}
-	ref := "load-" + randomID()
-	writer, err := content.OpenWriter(ctx, o.content, content.WithRef(ref), content.WithDescriptor(ocispec.Descriptor{Size: size}))
+	ref := "load-" + rand.Text()
+	writer, err := content.OpenWriter(ctx, o.Content, content.WithRef(ref), content.WithDescriptor(ocispec.Descriptor{Size: size}))
 	if err != nil {
 		return ocispec.Descriptor{}, err
 	}
@@ -161,7 +167,7 @@ func (o *Organ) ingest(ctx context.Context, name string, r io.Reader, size int64
 		err = core.Invalid("content does not match its digest: it is %s", actual)
 	}
 	if err != nil {
-		return ocispec.Descriptor{}, errors.Join(err, o.content.Abort(context.WithoutCancel(ctx), ref))
+		return ocispec.Descriptor{}, errors.Join(err, o.Content.Abort(context.WithoutCancel(ctx), ref))
 	}
 	if err := writer.Commit(ctx, size, actual); err != nil && !errdefs.IsAlreadyExists(err) {
 		return ocispec.Descriptor{}, err
@@ -171,7 +177,7 @@ func (o *Organ) ingest(ctx context.Context, name string, r io.Reader, size int64
 
 // verifyKnown reads past a blob that is here already, and takes it into the lease. The archive's copy is still
 // checked: a damaged archive is refused whatever is here.
-func (o *Organ) verifyKnown(ctx context.Context, expected digest.Digest, r io.Reader, size int64) (ocispec.Descriptor, error) {
+func (o *Store) verifyKnown(ctx context.Context, expected digest.Digest, r io.Reader, size int64) (ocispec.Descriptor, error) {
 	verifier := expected.Verifier()
 	if _, err := io.Copy(verifier, r); err != nil {
 		return ocispec.Descriptor{}, err
@@ -179,7 +185,7 @@ func (o *Organ) verifyKnown(ctx context.Context, expected digest.Digest, r io.Re
 	if !verifier.Verified() {
 		return ocispec.Descriptor{}, core.Invalid("content does not match its digest")
 	}
-	if err := o.protect(ctx, expected); err != nil {
+	if err := o.Protect(ctx, expected); err != nil {
 		return ocispec.Descriptor{}, err
 	}
 	return ocispec.Descriptor{Digest: expected, Size: size}, nil

@@ -1,7 +1,8 @@
-package image
+package layers
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"io/fs"
 	"log/slog"
@@ -28,7 +29,7 @@ func openTrash(dir string, log *slog.Logger) (*trash, error) {
 
 // throw takes a folder out of sight. One that is not there is no error.
 func (t *trash) throw(path string) error {
-	err := os.Rename(path, filepath.Join(t.dir, randomID()))
+	err := os.Rename(path, filepath.Join(t.dir, rand.Text()))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

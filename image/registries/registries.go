@@ -1,4 +1,6 @@
-package image
+// Package registries knows how registries are reached: mirrors, certificates, credentials, logins, lists of tags, and
+// what their refusals mean in Docker's words.
+package registries
 
 import (
 	"crypto/tls"
@@ -19,8 +21,8 @@ import (
 	"github.com/berth-engine/berth/core"
 )
 
-// Registries says how registries are reached. It is dockerd's configuration with mirrors for any registry.
-type Registries struct {
+// Config says how registries are reached. It is dockerd's configuration with mirrors for any registry.
+type Config struct {
 	// Insecure are registries ("host", "host:port") and networks ("10.0.0.0/8") that may speak plain HTTP or show a
 	// certificate that nobody vouches for. 127.0.0.0/8, ::1 and localhost always are.
 	Insecure []string
@@ -37,9 +39,9 @@ type Registries struct {
 
 const dockerHub = "docker.io"
 
-// hosts finds the addresses of a registry: its mirrors in order, then itself. auth, when there is one, is for the
+// Hosts finds the addresses of a registry: its mirrors in order, then itself. auth, when there is one, is for the
 // registry itself and never sent to a mirror.
-func (r Registries) hosts(auth *core.RegistryAuth) docker.RegistryHosts {
+func (r Config) Hosts(auth *core.RegistryAuth) docker.RegistryHosts {
 	return func(host string) ([]docker.RegistryHost, error) {
 		mirrors := r.HostMirrors[host]
 		if host == dockerHub {
@@ -73,7 +75,7 @@ func (r Registries) hosts(auth *core.RegistryAuth) docker.RegistryHosts {
 }
 
 // host is one address, with its certificates and credentials.
-func (r Registries) host(address string, auth *core.RegistryAuth) (docker.RegistryHost, error) {
+func (r Config) host(address string, auth *core.RegistryAuth) (docker.RegistryHost, error) {
 	config, err := r.tlsConfig(address)
 	if err != nil {
 		return docker.RegistryHost{}, err
@@ -123,7 +125,7 @@ func credentials(auth core.RegistryAuth) func(string) (string, string, error) {
 }
 
 // insecure reports whether a registry need not prove who it is.
-func (r Registries) insecure(address string) bool {
+func (r Config) insecure(address string) bool {
 	name := address
 	if host, _, err := net.SplitHostPort(address); err == nil {
 		name = host
@@ -145,7 +147,7 @@ func (r Registries) insecure(address string) bool {
 }
 
 // tlsConfig reads a registry's folder below CertsDirs.
-func (r Registries) tlsConfig(address string) (*tls.Config, error) {
+func (r Config) tlsConfig(address string) (*tls.Config, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	roots := r.CertsDirs
 	if len(roots) == 0 {

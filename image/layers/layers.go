@@ -1,10 +1,12 @@
-package image
+// Package layers keeps the writable layers of containers and knows what they stand on.
+package layers
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -12,6 +14,7 @@ import (
 	"sync"
 	"syscall"
 
+	"github.com/containerd/containerd/v2/core/snapshots"
 	continuity "github.com/containerd/continuity/fs"
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
@@ -30,16 +33,35 @@ import (
 // power failure loses the layer or keeps it, but never leaves it empty, and no fsync is needed. The read-only layers
 // are not asked of the snapshotter per container: the list of their folders is looked up once per image.
 type Layers struct {
-	o       *Organ
-	options []string // further options of every overlay mount
+	settings Options
+	trash    *trash
+	options  []string // further options of every overlay mount
 
 	// collecting excludes a collection while a chain is looked up. Lock order: collecting, then mu.
 	collecting sync.RWMutex
 
 	mu     sync.Mutex
-	known  map[core.ContainerID]chainUse
+	known  map[core.ContainerID]Use
 	chains map[digest.Digest]*chain // by chain ID
 }
+
+// Options of Open.
+type Options struct {
+	Root  string // the layers
+	Links string // short links to the folders of unpacked layers
+	Empty string // an empty folder, which an image without layers is mounted from
+	// Snapshotter has the unpacked layers; Context puts into a context what it needs.
+	Snapshotter snapshots.Snapshotter
+	Context     func(context.Context) context.Context
+	// Unpack unpacks an image.
+	Unpack func(ctx context.Context, image digest.Digest, platform core.Platform) error
+	// Released is told that the last container on an image is gone; it must not block.
+	Released func(image digest.Digest)
+	Log      *slog.Logger
+}
+
+// Use is a chain of layers of an image that containers stand on.
+type Use struct{ Image, Chain digest.Digest }
 
 // chain is a stack of unpacked layers.
 type chain struct {
@@ -49,18 +71,21 @@ type chain struct {
 	users    int
 }
 
-// emptyChain is the chain ID of an image without layers.
-const emptyChain = digest.Digest("sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
+// TrashName is the folder of Root in which removed layers wait for their end.
+const TrashName = ".trash"
 
 const (
-	trashName   = ".trash"
 	chainPrefix = "chain="
 	imagePrefix = "image="
 )
 
-// openLayers finds the layers that exist. Half-made ones stay: the engine sees them in List and decides.
-func openLayers(o *Organ) (*Layers, error) {
-	l := &Layers{o: o, known: map[core.ContainerID]chainUse{}, chains: map[digest.Digest]*chain{}, options: overlayOptions()}
+// Open finds the layers that exist. Half-made ones stay: the engine sees them in List and decides.
+func Open(settings Options) (*Layers, error) {
+	trash, err := openTrash(filepath.Join(settings.Root, TrashName), settings.Log)
+	if err != nil {
+		return nil, err
+	}
+	l := &Layers{settings: settings, trash: trash, known: map[core.ContainerID]Use{}, chains: map[digest.Digest]*chain{}, options: overlayOptions()}
 	ids, err := l.list()
 	if err != nil {
 		return nil, err
@@ -70,7 +95,7 @@ func openLayers(o *Organ) (*Layers, error) {
 		if err != nil {
 			return nil, err
 		}
-		if use.image != "" {
+		if use.Image != "" {
 			l.known[id] = use
 		}
 	}
@@ -90,7 +115,7 @@ func overlayOptions() []string {
 }
 
 func (l *Layers) dir(id core.ContainerID) string {
-	return filepath.Join(l.o.options.LayersRoot, string(id))
+	return filepath.Join(l.settings.Root, string(id))
 }
 
 // Create makes an empty writable layer on the image and keeps the image's content alive while it exists. An image
@@ -105,8 +130,8 @@ func (l *Layers) Create(ctx context.Context, id core.ContainerID, image core.Ima
 	if exists {
 		return nil
 	}
-	use := chainUse{image: digest.Digest(image.ID), chain: chainOf(image.DiffIDs)}
-	below, err := l.take(l.o.context(ctx), id, use, image.Platform)
+	use := Use{Image: digest.Digest(image.ID), Chain: ChainOf(image.DiffIDs)}
+	below, err := l.take(l.settings.Context(ctx), id, use, image.Platform)
 	if err != nil {
 		return err
 	}
@@ -117,7 +142,7 @@ func (l *Layers) Create(ctx context.Context, id core.ContainerID, image core.Ima
 	return nil
 }
 
-func (l *Layers) makeFolders(id core.ContainerID, use chainUse, below *chain) error {
+func (l *Layers) makeFolders(id core.ContainerID, use Use, below *chain) error {
 	dir := l.dir(id)
 	upper := filepath.Join(dir, "upper")
 	for _, path := range []string{dir, upper, filepath.Join(dir, "work")} {
@@ -133,7 +158,7 @@ func (l *Layers) makeFolders(id core.ContainerID, use chainUse, below *chain) er
 	if err := os.Chmod(upper, below.mode); err != nil {
 		return err
 	}
-	for _, name := range []string{chainPrefix + use.chain.String(), imagePrefix + use.image.String()} {
+	for _, name := range []string{chainPrefix + use.Chain.String(), imagePrefix + use.Image.String()} {
 		mark, err := os.OpenFile(filepath.Join(dir, name), os.O_CREATE|os.O_WRONLY, 0o600)
 		if err != nil {
 			return err
@@ -147,9 +172,9 @@ func (l *Layers) makeFolders(id core.ContainerID, use chainUse, below *chain) er
 
 // take looks the chain up and counts the container as its user. A chain that is in memory is there until a
 // collection takes it out, which counts users first; so only the first look at a chain must exclude collections.
-func (l *Layers) take(ctx context.Context, id core.ContainerID, use chainUse, platform core.Platform) (*chain, error) {
+func (l *Layers) take(ctx context.Context, id core.ContainerID, use Use, platform core.Platform) (*chain, error) {
 	l.mu.Lock()
-	if below, ok := l.chains[use.chain]; ok {
+	if below, ok := l.chains[use.Chain]; ok {
 		l.count(id, use, below)
 		l.mu.Unlock()
 		return below, nil
@@ -158,12 +183,12 @@ func (l *Layers) take(ctx context.Context, id core.ContainerID, use chainUse, pl
 
 	l.collecting.RLock()
 	defer l.collecting.RUnlock()
-	below, err := l.chain(ctx, use.chain)
+	below, err := l.chain(ctx, use.Chain)
 	if errdefs.IsNotFound(err) {
-		if err := l.o.unpackTarget(ctx, use.image, platform); err != nil {
+		if err := l.settings.Unpack(ctx, use.Image, platform); err != nil {
 			return nil, err
 		}
-		below, err = l.chain(ctx, use.chain)
+		below, err = l.chain(ctx, use.Chain)
 	}
 	if err != nil {
 		return nil, err
@@ -174,7 +199,7 @@ func (l *Layers) take(ctx context.Context, id core.ContainerID, use chainUse, pl
 	return below, nil
 }
 
-func (l *Layers) count(id core.ContainerID, use chainUse, below *chain) {
+func (l *Layers) count(id core.ContainerID, use Use, below *chain) {
 	if _, counted := l.known[id]; counted {
 		return
 	}
@@ -200,7 +225,7 @@ func (l *Layers) chain(ctx context.Context, id digest.Digest) (*chain, error) {
 		return found, nil
 	}
 	for _, use := range l.known { // containers of before the daemon started
-		if use.chain == id {
+		if use.Chain == id {
 			made.users++
 		}
 	}
@@ -212,12 +237,12 @@ func (l *Layers) chain(ctx context.Context, id digest.Digest) (*chain, error) {
 const upperdirLabel = "containerd.io/snapshot/overlay.upperdir"
 
 func (l *Layers) readChain(ctx context.Context, id digest.Digest) (*chain, error) {
-	if id == emptyChain {
-		return &chain{lower: []string{filepath.Join(l.o.options.Root, "empty")}, mode: 0o755}, nil
+	if id == EmptyChain {
+		return &chain{lower: []string{l.settings.Empty}, mode: 0o755}, nil
 	}
 	made := &chain{}
 	for name := id.String(); name != ""; {
-		info, err := l.o.snapshotter.Stat(ctx, name)
+		info, err := l.settings.Snapshotter.Stat(ctx, name)
 		if err != nil {
 			return nil, fmt.Errorf("layer %s: %w", name, err)
 		}
@@ -248,7 +273,7 @@ func (l *Layers) shortPath(folder string) (string, error) {
 	if err != nil {
 		return folder, nil // not numbered: long, but right
 	}
-	link := filepath.Join(l.o.options.Root, "l", strconv.FormatUint(number, 36))
+	link := filepath.Join(l.settings.Links, strconv.FormatUint(number, 36))
 	target, err := filepath.Rel(filepath.Dir(link), folder)
 	if err != nil {
 		return "", err
@@ -267,7 +292,7 @@ func (l *Layers) shortPath(folder string) (string, error) {
 func (l *Layers) Mounts(ctx context.Context, id core.ContainerID) ([]core.FSMount, error) {
 	l.mu.Lock()
 	use, exists := l.known[id]
-	below := l.chains[use.chain]
+	below := l.chains[use.Chain]
 	l.mu.Unlock()
 	if !exists {
 		return nil, core.NotFound("container %s has no writable layer", id.Short())
@@ -276,7 +301,7 @@ func (l *Layers) Mounts(ctx context.Context, id core.ContainerID) ([]core.FSMoun
 		l.collecting.RLock()
 		defer l.collecting.RUnlock()
 		var err error
-		if below, err = l.chain(l.o.context(ctx), use.chain); err != nil {
+		if below, err = l.chain(l.settings.Context(ctx), use.Chain); err != nil {
 			return nil, fmt.Errorf("layers below container %s: %w", id.Short(), err)
 		}
 	}
@@ -290,7 +315,7 @@ func (l *Layers) Remove(_ context.Context, id core.ContainerID) error {
 	if !validID(id) {
 		return core.Invalid("invalid container ID %q", id)
 	}
-	if err := l.o.trash.throw(l.dir(id)); err != nil {
+	if err := l.trash.throw(l.dir(id)); err != nil {
 		return fmt.Errorf("remove writable layer of container %s: %w", id.Short(), err)
 	}
 	l.release(id)
@@ -300,20 +325,24 @@ func (l *Layers) Remove(_ context.Context, id core.ContainerID) error {
 // release stops counting the container as a user of its chain.
 func (l *Layers) release(id core.ContainerID) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	use, exists := l.known[id]
-	if !exists {
-		return
-	}
 	delete(l.known, id)
-	if below := l.chains[use.chain]; below != nil {
+	last := exists
+	for _, other := range l.known {
+		last = last && other.Image != use.Image
+	}
+	if below := l.chains[use.Chain]; exists && below != nil {
 		below.users--
+	}
+	l.mu.Unlock()
+	if last {
+		l.settings.Released(use.Image)
 	}
 }
 
 // Usage is the size in bytes of the writable layer, and of everything below it.
 func (l *Layers) Usage(ctx context.Context, id core.ContainerID) (rw, root int64, err error) {
-	ctx = l.o.context(ctx)
+	ctx = l.settings.Context(ctx)
 	l.mu.Lock()
 	use, exists := l.known[id]
 	l.mu.Unlock()
@@ -324,7 +353,7 @@ func (l *Layers) Usage(ctx context.Context, id core.ContainerID) (rw, root int64
 	if err != nil {
 		return 0, 0, fmt.Errorf("measure container %s: %w", id.Short(), err)
 	}
-	root, err = l.o.unpackedSize(ctx, use.chain)
+	root, err = l.ChainSize(ctx, use.Chain)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -335,7 +364,7 @@ func (l *Layers) Usage(ctx context.Context, id core.ContainerID) (rw, root int64
 func (l *Layers) List(context.Context) ([]core.ContainerID, error) { return l.list() }
 
 func (l *Layers) list() (ids []core.ContainerID, err error) {
-	entries, err := os.ReadDir(l.o.options.LayersRoot)
+	entries, err := os.ReadDir(l.settings.Root)
 	if err != nil {
 		return nil, err
 	}
@@ -347,9 +376,15 @@ func (l *Layers) list() (ids []core.ContainerID, err error) {
 	return ids, nil
 }
 
-// prepareCollection forgets the chains that nobody uses and lists those that somebody does. The caller holds
-// collecting for writing.
-func (l *Layers) prepareCollection() (used []chainUse) {
+// Collect runs a collection of garbage while no chain is looked up. It is told what containers stand on. Chains that
+// nobody uses are forgotten first, since the collection may remove them.
+func (l *Layers) Collect(collect func(used []Use) error) error {
+	l.collecting.Lock()
+	defer l.collecting.Unlock()
+	return collect(l.inUse())
+}
+
+func (l *Layers) inUse() (used []Use) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for id, chain := range l.chains {
@@ -357,7 +392,7 @@ func (l *Layers) prepareCollection() (used []chainUse) {
 			delete(l.chains, id)
 		}
 	}
-	seen := map[chainUse]bool{}
+	seen := map[Use]bool{}
 	for _, use := range l.known {
 		if !seen[use] {
 			seen[use] = true
@@ -373,22 +408,22 @@ func (l *Layers) Users() map[core.ImageID]int {
 	defer l.mu.Unlock()
 	users := map[core.ImageID]int{}
 	for _, use := range l.known {
-		users[core.ImageID(use.image)]++
+		users[core.ImageID(use.Image)]++
 	}
 	return users
 }
 
-func readUse(dir string) (use chainUse, err error) {
+func readUse(dir string) (use Use, err error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return use, err
 	}
 	for _, entry := range entries {
 		if chain, ok := strings.CutPrefix(entry.Name(), chainPrefix); ok {
-			use.chain = digest.Digest(chain)
+			use.Chain = digest.Digest(chain)
 		}
 		if image, ok := strings.CutPrefix(entry.Name(), imagePrefix); ok {
-			use.image = digest.Digest(image)
+			use.Image = digest.Digest(image)
 		}
 	}
 	return use, nil
@@ -406,3 +441,6 @@ func validID(id core.ContainerID) bool {
 	}
 	return true
 }
+
+// Run deletes removed layers until the context ends.
+func (l *Layers) Run(ctx context.Context) { l.trash.run(ctx) }
