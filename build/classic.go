@@ -35,7 +35,7 @@ const remoteSession = "client-session"
 // All output goes through progress: Docker's classic text as Stream, at the end the ID as Aux; with version "2" BuildKit's
 // trace as Aux; with Quiet nothing but the Aux unless it fails.
 func (b *Builder) Build(ctx context.Context, body io.Reader, options core.BuildOptions, progress core.ProgressFunc) (core.ImageID, error) {
-	ctx, done := b.cancellable(ctx, options.BuildID)
+	ctx, done := b.cancellable(quieten(ctx, b.log), options.BuildID)
 	defer done()
 	if options.Squash {
 		return "", core.Invalid("squash is only supported with experimental mode")

@@ -64,7 +64,7 @@ func newEngine(ctx context.Context, options Options) (_ *engine, err error) {
 	if err := sweep(options); err != nil {
 		return nil, err
 	}
-	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	ctx, stop := context.WithCancel(quieten(context.WithoutCancel(ctx), options.Log))
 	e := &engine{stop: stop, stopping: make(chan struct{})}
 	defer func() {
 		if err != nil {
