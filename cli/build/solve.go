@@ -83,6 +83,8 @@ func (o *options) request(s *session.Session, found *source) (client.SolveOpt, e
 		SharedKey:     found.shared,
 		Session:       append(found.attach, logins{file: s.Config()}),
 		Ref:           identity.NewID(),
+		// BuildKit's history of builds, which nothing of ours shows, would cost as much as a cached build takes.
+		Internal: true,
 	}
 	if request.Exports, err = o.exports(s); err != nil {
 		return request, err
