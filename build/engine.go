@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 
 	"github.com/containerd/containerd/v2/core/diff/apply"
 	"github.com/containerd/containerd/v2/defaults"
@@ -119,7 +120,7 @@ func newWorker(ctx context.Context, options Options, hosts hostsFunc) (*imageWor
 		Labels:           labels(options),
 		Platforms:        []ocispec.Platform{platforms.Normalize(platforms.DefaultSpec())},
 		GCPolicy:         policy(options.Root, options.CacheLimit),
-		BuildkitVersion:  client.BuildkitVersion{Package: version.Package, Version: version.Version, Revision: version.Revision},
+		BuildkitVersion:  linkedVersion(),
 		NetworkProviders: networks,
 		Executor:         newExecutor(options, networks, cdiManager),
 		Snapshotter:      containerdsnapshot.NewSnapshotter(options.SnapshotterName, options.Snapshotter, options.Namespace, nil),
@@ -140,6 +141,19 @@ func newWorker(ctx context.Context, options Options, hosts hostsFunc) (*imageWor
 		return nil, errors.Join(err, records.Close())
 	}
 	return &imageWorker{Worker: w, danglingPrefix: options.DanglingPrefix}, nil
+}
+
+// linkedVersion is that of the BuildKit within this program: clients decide by it what they may ask for.
+func linkedVersion() client.BuildkitVersion {
+	v := client.BuildkitVersion{Package: version.Package, Version: version.Version, Revision: version.Revision}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, module := range info.Deps {
+			if module.Path == version.Package {
+				v.Version = module.Version
+			}
+		}
+	}
+	return v
 }
 
 // labels are what clients can learn of the worker.
