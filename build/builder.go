@@ -72,7 +72,8 @@ type Builder struct {
 	cancels map[string]context.CancelFunc // of classic builds, by the ID that the client chose
 }
 
-// New checks the options. BuildKit itself starts with the first build, since most daemons start and stop without one.
+// New checks the options and clears away what a killed daemon left. BuildKit itself starts with the first build, since most daemons
+// start and stop without one.
 func New(options Options) (*Builder, error) {
 	switch {
 	case options.Root == "":
@@ -102,6 +103,9 @@ func New(options Options) (*Builder, error) {
 	}
 	if options.Log == nil {
 		options.Log = slog.Default()
+	}
+	if err := sweep(options); err != nil {
+		return nil, core.Internal("build: %w", err)
 	}
 	return &Builder{options: options, log: options.Log, cancels: map[string]context.CancelFunc{}}, nil
 }

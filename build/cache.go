@@ -165,24 +165,25 @@ func since(text string, now time.Time) (time.Duration, error) {
 // sweep removes what steps left behind when the daemon was killed: their mounts and bundles. The shims of those steps
 // ended by themselves.
 func sweep(options Options) error {
-	root := stepsRoot(options)
-	bundles, err := os.ReadDir(root)
-	if os.IsNotExist(err) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	for _, bundle := range bundles {
-		path := filepath.Join(root, bundle.Name())
-		if bundle.IsDir() {
-			if err := mount.UnmountAll(filepath.Join(path, "rootfs"), syscall.MNT_DETACH); err != nil {
-				return fmt.Errorf("unmount what a killed build left: %w", err)
-			}
+	for folder, mountpoint := range map[string]string{stepsRoot(options): "rootfs", mountsRoot(options): ""} {
+		left, err := os.ReadDir(folder)
+		if err != nil && !os.IsNotExist(err) {
+			return err
 		}
-		if err := os.RemoveAll(path); err != nil {
-			return fmt.Errorf("remove what a killed build left: %w", err)
+		for _, entry := range left {
+			path := filepath.Join(folder, entry.Name())
+			if entry.IsDir() {
+				if err := mount.UnmountAll(filepath.Join(path, mountpoint), syscall.MNT_DETACH); err != nil && !os.IsNotExist(err) {
+					return fmt.Errorf("unmount what a killed build left: %w", err)
+				}
+			}
+			if err := os.RemoveAll(path); err != nil {
+				return fmt.Errorf("remove what a killed build left: %w", err)
+			}
 		}
 	}
 	return nil
 }
+
+// mountsRoot is where BuildKit mounts layers to look into them.
+func mountsRoot(options Options) string { return filepath.Join(options.Root, "cachemounts") }

@@ -62,9 +62,6 @@ func newEngine(ctx context.Context, options Options) (_ *engine, err error) {
 	if err := os.MkdirAll(options.Root, 0o711); err != nil {
 		return nil, err
 	}
-	if err := sweep(options); err != nil {
-		return nil, err
-	}
 	ctx, stop := context.WithCancel(quieten(context.WithoutCancel(ctx), options.Log))
 	e := &engine{stop: stop, stopping: make(chan struct{})}
 	defer func() {
@@ -134,7 +131,7 @@ func newWorker(ctx context.Context, options Options, hosts hostsFunc) (*imageWor
 			return nil, options.GarbageCollect(ctx)
 		},
 		MetadataStore: records,
-		MountPoolRoot: filepath.Join(options.Root, "cachemounts"),
+		MountPoolRoot: mountsRoot(options),
 		CDIManager:    cdiManager,
 	})
 	if err != nil {

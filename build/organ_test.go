@@ -77,6 +77,14 @@ func newOrgan(t testing.TB) *organ {
 		must(t, b.Close())
 		must(t, snapshotter.Close())
 		must(t, db.Close())
+		groups, err := filepath.Glob("/sys/fs/cgroup/berth-build-test/buildkit")
+		must(t, err)
+		more, err := filepath.Glob("/sys/fs/cgroup/*/berth-build-test/buildkit")
+		must(t, err)
+		for _, group := range append(groups, more...) {
+			must(t, os.Remove(group))
+			must(t, os.Remove(filepath.Dir(group)))
+		}
 	})
 	o := &organ{Builder: b, images: store, content: mdb.ContentStore(), ctx: namespaces.WithNamespace(context.WithoutCancel(t.Context()), testNamespace)}
 	o.base(t, busybox)
