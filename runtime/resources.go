@@ -22,7 +22,7 @@ func resourcesOf(r core.Resources, h host) (*specs.LinuxResources, error) {
 		q := r.DeviceRequests[0]
 		return nil, core.Invalid("could not select device driver %q with capabilities: %v", q.Driver, q.Capabilities)
 	}
-	out := &specs.LinuxResources{CPU: cpuOf(r), Memory: memoryOf(r)}
+	out := &specs.LinuxResources{CPU: cpuOf(r), Memory: memoryOf(r, h)}
 	if r.PidsLimit != nil && *r.PidsLimit != 0 {
 		out.Pids = &specs.LinuxPids{Limit: r.PidsLimit}
 	}
@@ -55,10 +55,13 @@ func cpuOf(r core.Resources) *specs.LinuxCPU {
 	return &cpu
 }
 
-func memoryOf(r core.Resources) *specs.LinuxMemory {
+func memoryOf(r core.Resources, h host) *specs.LinuxMemory {
 	m := specs.LinuxMemory{Limit: some(r.Memory), Reservation: some(r.MemoryReservation), Swap: some(r.MemorySwap), DisableOOMKiller: r.OomKillDisable}
 	if r.Memory > 0 && r.MemorySwap == 0 {
 		m.Swap = some(2 * r.Memory) // Docker's default: as much swap as memory
+	}
+	if h.noSwap {
+		m.Swap = nil // Docker warns and goes on without
 	}
 	if r.MemorySwappiness != nil && *r.MemorySwappiness >= 0 {
 		m.Swappiness = some(uint64(*r.MemorySwappiness))

@@ -58,7 +58,7 @@ func New(options Options) (*Runtime, error) {
 	if err != nil {
 		return nil, fmt.Errorf("capabilities: %w", err)
 	}
-	r.host = host{bounding: bounding, unified: cgroup.Unified(), shim: options.ShimPath}
+	r.host = host{bounding: bounding, unified: cgroup.Unified(), noSwap: !cgroup.Swap(), shim: options.ShimPath}
 	profile, err := likelySeccomp(bounding)
 	if err != nil {
 		return nil, err

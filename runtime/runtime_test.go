@@ -174,6 +174,7 @@ func (b *bench) attach(l core.Launch, streams core.Streams) *net.UnixConn {
 	go func() { done <- b.Attach(context.Background(), l.Container.ID, streams) }()
 	b.Cleanup(func() {
 		client.Close()
+		must(b, b.Delete(context.Background(), l.Container.ID))
 		select {
 		case <-done:
 		case <-time.After(20 * time.Second):

@@ -16,6 +16,7 @@ import (
 type host struct {
 	bounding uint64 // capabilities that the daemon can give
 	unified  bool   // cgroup v2
+	noSwap   bool   // cgroups can't limit swap
 	shim     string // path of the shim's binary, for --init
 	// devices are those of --device and --privileged; weights and throttles the block devices of --blkio-* by path.
 	devices []specs.LinuxDevice

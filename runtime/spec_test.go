@@ -136,7 +136,7 @@ func TestBadInputIsRefused(t *testing.T) {
 	}{
 		"security option without a value": {func(h *core.HostConfig) { h.SecurityOpt = []string{"what"} }, `invalid --security-opt 1: "what"`},
 		"unknown security option":         {func(h *core.HostConfig) { h.SecurityOpt = []string{"what=x"} }, `invalid --security-opt 2: "what=x"`},
-		"broken seccomp profile":          {func(h *core.HostConfig) { h.SecurityOpt = []string{"seccomp={"} }, "decoding seccomp profile failed: unexpected EOF"},
+		"broken seccomp profile":          {func(h *core.HostConfig) { h.SecurityOpt = []string{"seccomp={"} }, "Decoding seccomp profile failed: unexpected end of JSON input"},
 		"user namespaces":                 {func(h *core.HostConfig) { h.UsernsMode = "private" }, "invalid USER mode: private"},
 		"a GPU":                           {func(h *core.HostConfig) { h.DeviceRequests = []core.DeviceRequest{{Capabilities: [][]string{{"gpu"}}}} }, `could not select device driver "" with capabilities: [[gpu]]`},
 		"soft limit above hard":           {func(h *core.HostConfig) { h.Ulimits = []core.Ulimit{{Name: "nofile", Soft: 5, Hard: 4}} }, "ulimit soft limit must be less than or equal to hard limit: 5 > 4"},

@@ -41,7 +41,7 @@ type container struct {
 	hostMounts bool
 	paths      map[string]string // of its cgroups
 	filter     *os.File          // the seccomp program; nil: none
-	ended      chan struct{}     // closed when exit is set and the record written
+	ready      chan struct{}     // closed when the start is over, well or not
 	destroyed  chan struct{}     // closed when cgroup and libcontainer's state are gone
 
 	// starting is held while a process is started: libcontainer marks every open file close-on-exec then, and a
@@ -117,6 +117,9 @@ func (c *container) started(lib *libcontainer.Container, p *process, m *wire.Sta
 	}
 	if err = errors.Join(err, serr, c.keepState()); err != nil {
 		// It runs, but nobody could look after it.
+		c.mu.Lock()
+		c.lib = nil
+		c.mu.Unlock()
 		err = errors.Join(err, gone(lib.Signal(unix.SIGKILL)))
 		_, werr := p.wait()
 		return errors.Join(err, werr, destroy(lib))
@@ -180,7 +183,7 @@ func (c *container) shareIPC(pid int) error {
 	if err := os.MkdirAll(shm, 0o711); err != nil {
 		return err
 	}
-	if err := mount.From(pid, "/proc/"+fmt.Sprint(pid)+"/root/dev/shm", shm); err != nil {
+	if err := mount.From(pid, "/dev/shm", shm); err != nil {
 		return err
 	}
 	c.spec.Mounts = append(c.spec.Mounts, specs.Mount{
@@ -240,7 +243,6 @@ func (c *container) watch(p *process) {
 	c.exit = &exit
 	lib := c.lib
 	c.mu.Unlock()
-	close(c.ended)
 	c.report(&wire.Message{Container: c.id, Exit: &exit})
 	if err := destroy(lib); err != nil {
 		c.logger.Error("destroy", "container", c.id, "error", err)

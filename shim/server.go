@@ -32,7 +32,8 @@ type (
 type server struct {
 	logger  *slog.Logger
 	filters filters
-	done    chan struct{} // closed after Delete was answered
+	done    chan struct{} // closed when nothing is left to do
+	over    sync.Once     // closes done
 
 	mu        sync.Mutex // guards what follows
 	link      *wire.Conn // to the daemon; nil while there is none
@@ -94,6 +95,9 @@ func (s *server) converse(link *wire.Conn) error {
 	}
 }
 
+// finish ends Serve: the container was deleted, or never came to be.
+func (s *server) finish() { s.over.Do(func() { close(s.done) }) }
+
 // handle answers one request. Files that the request did not use up are closed.
 func (s *server) handle(link *wire.Conn, m *wire.Message, files []*os.File) {
 	c, err := s.current(m)
@@ -101,6 +105,9 @@ func (s *server) handle(link *wire.Conn, m *wire.Message, files []*os.File) {
 		closeFiles(files)
 		s.answer(link, m, nil, err)
 		return
+	}
+	if c != nil {
+		<-c.ready // what comes during the start is about what it makes
 	}
 	reply := &wire.Reply{}
 	switch {
@@ -120,12 +127,10 @@ func (s *server) handle(link *wire.Conn, m *wire.Message, files []*os.File) {
 	case m.Update != nil && m.Update.Resources != nil:
 		err = c.update(m.Update.Resources)
 	case m.Ask != nil:
-		c.starting.Lock() // a start that the last daemon began is not half told
-		c.starting.Unlock()
 		reply.State = c.state()
 	case m.Delete != nil:
 		if err = s.delete(c); err == nil {
-			defer close(s.done)
+			defer s.finish()
 		}
 	default:
 		err = errors.New("unknown request")
@@ -199,7 +204,7 @@ func (s *server) take(m *wire.Message, files []*os.File) error {
 	c := &container{
 		id: m.Container, dir: start.Dir, spec: start.Spec, who: start.Who, cache: start.Cache,
 		logger: s.logger, filters: &s.filters, report: s.report,
-		ended: make(chan struct{}), destroyed: make(chan struct{}),
+		ready: make(chan struct{}), destroyed: make(chan struct{}),
 	}
 	s.mu.Lock()
 	taken := s.container != nil
@@ -214,14 +219,17 @@ func (s *server) take(m *wire.Message, files []*os.File) error {
 	}
 	go func() {
 		reply, err := s.start(c, m, files)
+		close(c.ready)
 		s.answer(link, m, reply, err)
 		if err != nil {
 			// Nothing is left of the attempt: the shim, and with it the mounts, go too.
 			if err := c.cleanup(); err != nil {
 				s.logger.Error("undo of a start", "container", c.id, "error", err)
 			}
-			close(s.done)
+			s.finish()
+			return
 		}
+		c.watch(c.first) // its end is told after the answer to the start
 	}()
 	return nil
 }
@@ -243,10 +251,6 @@ func (s *server) start(c *container, m *wire.Message, files []*os.File) (*wire.R
 	if err := c.start(m.Start, netns, clients); err != nil {
 		return nil, err
 	}
-	go func() {
-		// The exit must come after the answer to the start.
-		c.watch(c.first)
-	}()
 	return &wire.Reply{PID: c.first.pid, At: c.first.at, State: &wire.State{CgroupPaths: c.paths}}, nil
 }
 
@@ -388,10 +392,8 @@ func (s *server) prepare(p *wire.Prepare) error {
 	return err
 }
 
-// delete ends the container and removes its folder. A start under way is waited for.
+// delete ends the container and removes its folder.
 func (s *server) delete(c *container) error {
-	c.starting.Lock()
-	defer c.starting.Unlock()
 	if err := c.kill(); err != nil {
 		return err
 	}

@@ -63,6 +63,15 @@ var ownFile = sync.OnceValues(func() (string, error) {
 	return "", fs.ErrNotExist
 })
 
+// Swap reports whether this host's cgroups can limit memory and swap together.
+var Swap = sync.OnceValue(func() bool {
+	if Unified() {
+		return true
+	}
+	_, err := os.Stat(filepath.Join(Mountpoint, "memory", "memory.memsw.limit_in_bytes"))
+	return err == nil
+})
+
 // OOMKills counts the processes that the kernel killed for want of memory.
 func OOMKills(paths map[string]string) (uint64, error) {
 	file := "memory.events"

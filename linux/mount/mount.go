@@ -178,7 +178,7 @@ func treeOf(pid int, path string) (tree int, err error) {
 		if err = unix.Setns(ns, unix.CLONE_NEWNS); err != nil {
 			return
 		}
-		tree, err = unix.OpenTree(unix.AT_FDCWD, path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
+		tree, err = unix.OpenTree(unix.AT_FDCWD, path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE|unix.AT_SYMLINK_NOFOLLOW)
 	}()
 	<-done
 	return tree, err

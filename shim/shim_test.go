@@ -1,0 +1,200 @@
+//go:build cgo
+
+package shim
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/opencontainers/runc/libcontainer/configs"
+
+	"github.com/berth-engine/berth/lib/jsonlog"
+	"github.com/berth-engine/berth/shim/wire"
+)
+
+func TestDetachKeys(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		sequence string
+		reads    []string
+		out      string
+		detach   bool
+	}{
+		"no sequence":                      {"", []string{"a\x10\x11"}, "a\x10\x11", false},
+		"the sequence at once":             {"\x10\x11", []string{"ab\x10\x11cd"}, "ab", true},
+		"the sequence in two reads":        {"\x10\x11", []string{"ab\x10", "\x11"}, "ab", true},
+		"a beginning that goes on":         {"\x10\x11", []string{"\x10", "x"}, "\x10x", false},
+		"the beginning twice":              {"\x10\x11", []string{"\x10\x10\x11"}, "\x10", true},
+		"a beginning is held back":         {"\x10\x11", []string{"a\x10"}, "a", false},
+		"a sequence of one key":            {"\x01", []string{"a\x01b"}, "a", true},
+		"a sequence of letters, in vain":   {"abc", []string{"ab", "ab", "x"}, "ababx", false},
+		"a sequence of letters, in pieces": {"abc", []string{"a", "b", "c"}, "", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			k := detachKeys{sequence: []byte(tc.sequence)}
+			var out strings.Builder
+			detach := false
+			for _, r := range tc.reads {
+				data, d := k.filter([]byte(r))
+				out.Write(data)
+				detach = detach || d
+			}
+			if out.String() != tc.out || detach != tc.detach {
+				t.Errorf("%q %v", out.String(), detach)
+			}
+		})
+	}
+}
+
+func TestLinesAreLoggedWholeOrInParts(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("x", longestLine+10)
+	for name, tc := range map[string]struct {
+		writes []string
+		lines  []string
+	}{
+		"lines":                      {[]string{"a\nb\n"}, []string{`"a\n"`, `"b\n"`}},
+		"a line in two writes":       {[]string{"a", "b\n"}, []string{`"ab\n"`}},
+		"an end without a line feed": {[]string{"a\nb"}, []string{`"a\n"`, `"b"`}},
+		"a very long line":           {[]string{long + "\n"}, []string{`"` + long[:longestLine] + `"`, `"xxxxxxxxxx\n"`}},
+		"a line that just fits":      {[]string{long[:longestLine-1], "\n"}, []string{`"` + long[:longestLine-1] + `\n"`}},
+		"nothing":                    {nil, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(t.TempDir(), "log")
+			log, err := jsonlog.Open(path, jsonlog.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			l := lineLog{streams: &streams{log: log}}
+			for _, w := range tc.writes {
+				l.write([]byte(w), false)
+			}
+			l.end()
+			if err := log.Close(); err != nil {
+				t.Fatal(err)
+			}
+			data, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for line := range strings.Lines(string(data)) {
+				text, _ := strings.CutPrefix(line, `{"log":`)
+				text, _, _ = strings.Cut(text, `,"stream"`)
+				got = append(got, text)
+			}
+			if strings.Join(got, "|") != strings.Join(tc.lines, "|") {
+				t.Errorf("%d lines: %.200q", len(got), got)
+			}
+		})
+	}
+}
+
+func TestUsersAreFoundInTheImageOnly(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	outside := filepath.Join(t.TempDir(), "passwd")
+	for path, text := range map[string]string{
+		outside:                        "evil:x:666:666::/:\n",
+		filepath.Join(root, "passwd2"): "web:x:33:34::/srv:/bin/sh\n",
+	} {
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	etc := filepath.Join(root, "etc")
+	if err := os.Mkdir(etc, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	passwd := filepath.Join(etc, "passwd")
+	link := func(target string) {
+		_ = os.Remove(passwd)
+		if err := os.Symlink(target, passwd); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link("/passwd2") // absolute: inside the image
+	if u, err := lookup(root, wire.Who{User: "web"}); err != nil || u.UID != 33 || u.GID != 34 {
+		t.Errorf("%+v %v", u, err)
+	}
+	link(outside)
+	if u, err := lookup(root, wire.Who{User: "evil"}); err == nil {
+		t.Errorf("found outside of the image: %+v", u)
+	}
+	link("/dev/zero")
+	if u, err := lookup(root, wire.Who{User: "12:13"}); err != nil || u.UID != 12 || u.GID != 13 {
+		t.Errorf("%+v %v", u, err)
+	}
+	if _, err := lookup(root, wire.Who{User: "4294967296"}); err == nil {
+		t.Error("a number that is too big is a user")
+	}
+}
+
+func TestAKeptFilterIsTheCompiledOne(t *testing.T) {
+	if filterBuild() == "none" {
+		t.Skip("built without seccomp")
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("only root's own files are trusted")
+	}
+	profile := &configs.Seccomp{
+		DefaultAction: configs.Errno,
+		Syscalls:      []*configs.Syscall{{Name: "read", Action: configs.Allow}, {Name: "write", Action: configs.Allow}},
+	}
+	cache := filepath.Join(t.TempDir(), "cache")
+	var one, two filters
+	first, err := one.get(profile, cache)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := one.get(profile, cache)
+	if err != nil || again != first {
+		t.Errorf("the same profile is another file: %v", err)
+	}
+	kept, err := filepath.Glob(filepath.Join(cache, "*.bpf"))
+	if err != nil || len(kept) != 1 {
+		t.Fatalf("%v %v", kept, err)
+	}
+	want, err := os.ReadFile(kept[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, err := decodeFilter(want)
+	if err != nil || len(program.program)%8 != 0 || len(program.program) < 24 {
+		t.Errorf("%d bytes, %v", len(program.program), err)
+	}
+	for name, spoil := range map[string]func() error{
+		"others can write it": func() error { return os.Chmod(kept[0], 0o666) },
+		"another's":           func() error { return os.Chown(kept[0], 1, 1) },
+		"a flipped bit": func() error {
+			bad := append([]byte(nil), want...)
+			bad[len(bad)-1] ^= 1
+			return os.WriteFile(kept[0], bad, 0o600)
+		},
+		"a link": func() error {
+			if err := os.Rename(kept[0], kept[0]+"x"); err != nil {
+				return err
+			}
+			return os.Symlink(kept[0]+"x", kept[0])
+		},
+	} {
+		if err := spoil(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := readFilter(cache, kept[0]); err == nil {
+			t.Errorf("%s: trusted", name)
+		}
+		if _, err := two.get(profile, cache); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		two = filters{}
+		if got, err := os.ReadFile(kept[0]); err != nil || string(got) != string(want) {
+			t.Errorf("%s: not made anew: %v", name, err)
+		}
+	}
+}
