@@ -10,6 +10,10 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/berth-engine/berth/bench/measure"
+	"github.com/berth-engine/berth/bench/payload"
+	"github.com/berth-engine/berth/bench/peer"
 )
 
 // imageGroup moves a large image of several layers: from a file, to a file, to a registry and back.
@@ -24,98 +28,74 @@ func imageGroup() group {
 			{name: "pull", title: "pull from there", unit: "s"},
 		},
 		before: func(s *suite, round int) error {
-			return s.bigImage(s.path("big.tar"), "localhost/"+s.tag+"/big:latest", s.imageMB, uint64(time.Now().UnixNano())+uint64(round))
+			return payload.Image(s.path("big.tar"), "localhost/"+s.tag+"/big:latest", s.imageMB, uint64(time.Now().UnixNano())+uint64(round))
 		},
 		once: imageOnce,
-		teardown: func(ctx context.Context, s *suite, e *engine) error {
-			return e.removeImagesNamed(ctx, "/big")
+		teardown: func(ctx context.Context, s *suite, e *peer.Engine) error {
+			return e.RemoveImages(ctx, "/big")
 		},
 	}
 }
 
-func imageOnce(ctx context.Context, s *suite, e *engine, keep record) (err error) {
+func imageOnce(ctx context.Context, s *suite, e *peer.Engine, keep record) (err error) {
 	long := 15 * time.Minute
-	image := e.image("big")
-	s.syncDisk()
-	loaded, err := e.do(ctx, call{args: []string{"load", "-i", s.path("big.tar")}, limit: long})
+	image := e.Image("big")
+	measure.SyncDisk()
+	loaded, err := e.Do(ctx, peer.Call{Args: []string{"load", "-i", s.path("big.tar")}, Limit: long})
 	if err != nil {
 		return err
 	}
-	keep("load", loaded.elapsed.Seconds())
-	s.syncDisk()
+	keep("load", loaded.Elapsed.Seconds())
+	measure.SyncDisk()
 	target := s.path("saved-" + e.Name + ".tar")
-	saved, err := e.do(ctx, call{args: []string{"save", "-o", target, image}, limit: long})
-	size, sizeErr := fileSize(target)
-	if err := errors.Join(err, sizeErr, os.RemoveAll(target)); err != nil {
+	saved, err := e.Do(ctx, peer.Call{Args: []string{"save", "-o", target, image}, Limit: long})
+	if err != nil {
+		return errors.Join(err, os.RemoveAll(target))
+	}
+	info, err := os.Stat(target)
+	if err := errors.Join(err, os.RemoveAll(target)); err != nil {
 		return err
 	}
-	if size < int64(s.imageMB)*400_000 { // an engine may save compressed layers: half of the image is text
+	if size := info.Size(); size < int64(s.imageMB)*400_000 { // an engine may save compressed layers: half of the image is text
 		return fmt.Errorf("%s: save wrote %d bytes of an image of %d MB", e.Name, size, s.imageMB)
 	}
-	keep("save", saved.elapsed.Seconds())
+	keep("save", saved.Elapsed.Seconds())
 	registry, err := startRegistry(ctx, s.registry, s.path("registry"))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, registry.stop()) }()
 	remote := registry.address + "/" + s.tag + "/big:latest"
-	if _, err := e.run(ctx, "tag", image, remote); err != nil {
+	if _, err := e.Run(ctx, "tag", image, remote); err != nil {
 		return err
 	}
-	s.syncDisk()
-	pushed, err := e.do(ctx, call{args: e.registryCall("push", remote), limit: long})
+	measure.SyncDisk()
+	pushed, err := e.Do(ctx, peer.Call{Args: e.RegistryCall("push", remote), Limit: long})
 	if err != nil {
 		return err
 	}
-	keep("push", pushed.elapsed.Seconds())
-	if err := e.removeImagesNamed(ctx, "/big"); err != nil {
+	keep("push", pushed.Elapsed.Seconds())
+	if err := e.RemoveImages(ctx, "/big"); err != nil {
 		return err
 	}
-	s.syncDisk()
-	before, err := ioOf(registry.cmd.Process.Pid)
+	measure.SyncDisk()
+	before, err := measure.Written(registry.cmd.Process.Pid)
 	if err != nil {
 		return err
 	}
-	pulled, err := e.do(ctx, call{args: e.registryCall("pull", remote), limit: long})
+	pulled, err := e.Do(ctx, peer.Call{Args: e.RegistryCall("pull", remote), Limit: long})
 	if err != nil {
 		return err
 	}
-	after, err := ioOf(registry.cmd.Process.Pid)
+	after, err := measure.Written(registry.cmd.Process.Pid)
 	if err != nil {
 		return err
 	}
 	if moved := after - before; moved < int64(s.imageMB)*400_000 {
 		return fmt.Errorf("%s: the registry sent only %d MB, so the engine had kept what it was to pull", e.Name, moved/1_000_000)
 	}
-	keep("pull", pulled.elapsed.Seconds())
-	return e.removeImagesNamed(ctx, "/big")
-}
-
-// registryCall is a push or a pull over HTTP without TLS. Docker and berth take a loopback address as such.
-func (e *engine) registryCall(verb, image string) []string {
-	if e.Kind == kindPodman {
-		return []string{verb, "--tls-verify=false", image}
-	}
-	return []string{verb, image}
-}
-
-// removeImagesNamed removes those images of the bench whose names hold a text.
-func (e *engine) removeImagesNamed(ctx context.Context, text string) error {
-	a, err := e.run(ctx, "images", "--format", "{{.Repository}}:{{.Tag}}")
-	if err != nil {
-		return err
-	}
-	var names []string
-	for name := range strings.Lines(a.out) {
-		if strings.Contains(name, e.tag) && strings.Contains(name, text) {
-			names = append(names, strings.TrimSpace(name))
-		}
-	}
-	if len(names) == 0 {
-		return nil
-	}
-	_, err = e.run(ctx, append([]string{"rmi", "-f"}, names...)...)
-	return err
+	keep("pull", pulled.Elapsed.Seconds())
+	return e.RemoveImages(ctx, "/big")
 }
 
 // registry is a docker-registry of the bench on a port of the loopback address.
@@ -150,7 +130,7 @@ func startRegistry(ctx context.Context, command, dir string) (*registry, error) 
 	if err := r.cmd.Start(); err != nil {
 		return nil, err
 	}
-	err = ready(ctx, "the registry", func(ctx context.Context) error {
+	err = measure.Ready(ctx, "the registry", func(ctx context.Context) error {
 		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", r.address)
 		if err != nil {
 			return err
@@ -158,7 +138,7 @@ func startRegistry(ctx context.Context, command, dir string) (*registry, error) 
 		return conn.Close()
 	})
 	if err != nil {
-		return nil, errors.Join(err, r.stop(), errors.New(lastLines(complaint.String())))
+		return nil, errors.Join(err, r.stop(), errors.New(peer.LastLines(complaint.String())))
 	}
 	return r, nil
 }

@@ -8,6 +8,10 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"github.com/berth-engine/berth/bench/measure"
+	"github.com/berth-engine/berth/bench/peer"
+	"github.com/berth-engine/berth/bench/tool"
 )
 
 // logsGroup is how fast output of a container gets to the client, into the log and back, and input through it.
@@ -21,8 +25,8 @@ func logsGroup() group {
 			{name: "log-read", title: "lines of 100 bytes: read back by logs", unit: "MB/s", higher: true},
 			{name: "stdin", title: "stdin through run -i cat to stdout", unit: "MB/s", higher: true},
 		},
-		once: func(ctx context.Context, s *suite, e *engine, keep record) error {
-			for _, step := range []func(context.Context, *suite, *engine, record) error{logAttached, logDetached, stdinOnce} {
+		once: func(ctx context.Context, s *suite, e *peer.Engine, keep record) error {
+			for _, step := range []func(context.Context, *suite, *peer.Engine, record) error{logAttached, logDetached, stdinOnce} {
 				if err := step(ctx, s, e, keep); err != nil {
 					return err
 				}
@@ -33,58 +37,58 @@ func logsGroup() group {
 }
 
 // writer is the command of a container that writes the lines.
-func (s *suite) writer(e *engine) []string {
-	return []string{e.image("tool"), "/bench", "lines", fmt.Sprintf("-n=%d", s.logMB*1_000_000/lineLength)}
+func (s *suite) writer(e *peer.Engine) []string {
+	return []string{e.Image("tool"), "/bench", "lines", fmt.Sprintf("-n=%d", s.logMB*1_000_000/tool.LineLength)}
 }
 
-func logAttached(ctx context.Context, s *suite, e *engine, keep record) error {
-	s.syncDisk()
+func logAttached(ctx context.Context, s *suite, e *peer.Engine, keep record) error {
+	measure.SyncDisk()
 	check := &lineCheck{}
-	args := append(append([]string{"run", "--rm", "--label", e.tag}, e.logOptions()...), s.writer(e)...)
-	a, err := e.do(ctx, call{args: args, stdout: check, limit: 10 * time.Minute})
+	args := append(append([]string{"run", "--rm", "--label", e.Tag}, e.LogOptions()...), s.writer(e)...)
+	a, err := e.Do(ctx, peer.Call{Args: args, Stdout: check, Limit: 10 * time.Minute})
 	if err := errors.Join(err, check.expect(s.logMB)); err != nil {
 		return fmt.Errorf("attached: %w", err)
 	}
-	keep("log-attached", perSecond(float64(s.logMB), a.elapsed))
+	keep("log-attached", measure.PerSecond(float64(s.logMB), a.Elapsed))
 	return nil
 }
 
-func logDetached(ctx context.Context, s *suite, e *engine, keep record) (err error) {
-	s.syncDisk()
+func logDetached(ctx context.Context, s *suite, e *peer.Engine, keep record) (err error) {
+	measure.SyncDisk()
 	begin := time.Now()
-	id, err := e.container(ctx, append(e.logOptions(), s.writer(e)...)...)
+	id, err := e.Container(ctx, append(e.LogOptions(), s.writer(e)...)...)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, e.remove(context.WithoutCancel(ctx), id)) }()
-	ended, err := e.do(ctx, call{args: []string{"wait", id}, limit: 10 * time.Minute})
+	defer func() { err = errors.Join(err, e.Remove(context.WithoutCancel(ctx), id)) }()
+	ended, err := e.Do(ctx, peer.Call{Args: []string{"wait", id}, Limit: 10 * time.Minute})
 	if err != nil {
 		return err
 	}
 	elapsed := time.Since(begin)
-	if ended.out != "0" {
-		return fmt.Errorf("detached: the writer ended with %q", ended.out)
+	if ended.Out != "0" {
+		return fmt.Errorf("detached: the writer ended with %q", ended.Out)
 	}
 	check := &lineCheck{}
-	read, err := e.do(ctx, call{args: []string{"logs", id}, stdout: check, limit: 10 * time.Minute})
+	read, err := e.Do(ctx, peer.Call{Args: []string{"logs", id}, Stdout: check, Limit: 10 * time.Minute})
 	if err := errors.Join(err, check.expect(s.logMB)); err != nil {
 		return fmt.Errorf("read back: %w", err)
 	}
-	keep("log-detached", perSecond(float64(s.logMB), elapsed))
-	keep("log-read", perSecond(float64(s.logMB), read.elapsed))
+	keep("log-detached", measure.PerSecond(float64(s.logMB), elapsed))
+	keep("log-read", measure.PerSecond(float64(s.logMB), read.Elapsed))
 	return nil
 }
 
-func stdinOnce(ctx context.Context, s *suite, e *engine, keep record) error {
-	s.syncDisk()
+func stdinOnce(ctx context.Context, s *suite, e *peer.Engine, keep record) error {
+	measure.SyncDisk()
 	check := &lineCheck{}
-	input := io.LimitReader(&repeater{line: bytes.Repeat(logLine(), 1000)}, int64(s.logMB)*1_000_000)
-	args := append(append([]string{"run", "-i", "--rm", "--label", e.tag}, e.logOptions()...), e.image("busybox"), "cat")
-	a, err := e.do(ctx, call{args: args, stdin: input, stdout: check, limit: 10 * time.Minute})
+	input := io.LimitReader(&repeater{line: bytes.Repeat(tool.LogLine(), 1000)}, int64(s.logMB)*1_000_000)
+	args := append(append([]string{"run", "-i", "--rm", "--label", e.Tag}, e.LogOptions()...), e.Image("busybox"), "cat")
+	a, err := e.Do(ctx, peer.Call{Args: args, Stdin: input, Stdout: check, Limit: 10 * time.Minute})
 	if err := errors.Join(err, check.expect(s.logMB)); err != nil {
 		return fmt.Errorf("stdin: %w", err)
 	}
-	keep("stdin", perSecond(float64(s.logMB), a.elapsed))
+	keep("stdin", measure.PerSecond(float64(s.logMB), a.Elapsed))
 	return nil
 }
 
@@ -109,10 +113,10 @@ type lineCheck struct {
 
 func (c *lineCheck) Write(p []byte) (int, error) {
 	if c.block == nil {
-		c.block = bytes.Repeat(logLine(), 2000)
+		c.block = bytes.Repeat(tool.LogLine(), 2000)
 	}
 	for rest := p; len(rest) > 0; {
-		expected := c.block[c.bytes%lineLength:]
+		expected := c.block[c.bytes%tool.LineLength:]
 		n := min(len(rest), len(expected))
 		if c.wrong == "" && !bytes.Equal(rest[:n], expected[:n]) {
 			c.wrong = strings.TrimSpace(string(rest[:min(n, 60)]))

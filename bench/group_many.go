@@ -9,6 +9,9 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/berth-engine/berth/bench/measure"
+	"github.com/berth-engine/berth/bench/peer"
 )
 
 // atATime is how many clients work side by side where many containers are made.
@@ -23,18 +26,18 @@ func manyGroup() group {
 			{name: "many-run", title: "run -d of many containers, 8 at a time", unit: "per s", higher: true},
 			{name: "many-rm", title: "rm -f of these, 8 at a time", unit: "per s", higher: true},
 		},
-		once: func(ctx context.Context, s *suite, e *engine, keep record) error {
+		once: func(ctx context.Context, s *suite, e *peer.Engine, keep record) error {
 			begin := time.Now()
 			ids, err := crowd(ctx, e, s.containers)
 			if err != nil {
 				return errors.Join(err, disperse(context.WithoutCancel(ctx), e, ids))
 			}
-			keep("many-run", perSecond(float64(len(ids)), time.Since(begin)))
+			keep("many-run", measure.PerSecond(float64(len(ids)), time.Since(begin)))
 			begin = time.Now()
 			if err := disperse(ctx, e, ids); err != nil {
 				return err
 			}
-			keep("many-rm", perSecond(float64(len(ids)), time.Since(begin)))
+			keep("many-rm", measure.PerSecond(float64(len(ids)), time.Since(begin)))
 			return none(ctx, e)
 		},
 	}
@@ -49,11 +52,11 @@ func few(o options) int {
 }
 
 // crowd runs n containers, eight at a time, and returns those that run. The order of the numbers means nothing.
-func crowd(ctx context.Context, e *engine, n int) ([]string, error) {
+func crowd(ctx context.Context, e *peer.Engine, n int) ([]string, error) {
 	var lock sync.Mutex // guards ids
 	var ids []string
 	err := sideBySide(n, func(int) error {
-		id, err := e.container(ctx, e.image("busybox"), "sleep", "3600")
+		id, err := e.Container(ctx, e.Image("busybox"), "sleep", "3600")
 		if err != nil {
 			return err
 		}
@@ -65,26 +68,26 @@ func crowd(ctx context.Context, e *engine, n int) ([]string, error) {
 	if err != nil {
 		return ids, err
 	}
-	a, err := e.run(ctx, "ps", "-q", "--filter", "label="+e.tag)
-	if err == nil && len(strings.Fields(a.out)) != n {
-		err = fmt.Errorf("%s: %d of %d containers run", e.Name, len(strings.Fields(a.out)), n)
+	a, err := e.Run(ctx, "ps", "-q", "--filter", "label="+e.Tag)
+	if err == nil && len(strings.Fields(a.Out)) != n {
+		err = fmt.Errorf("%s: %d of %d containers run", e.Name, len(strings.Fields(a.Out)), n)
 	}
 	return ids, err
 }
 
 // disperse removes containers, eight at a time.
-func disperse(ctx context.Context, e *engine, ids []string) error {
+func disperse(ctx context.Context, e *peer.Engine, ids []string) error {
 	return sideBySide(len(ids), func(i int) error {
-		_, err := e.run(ctx, "rm", "-f", ids[i])
+		_, err := e.Run(ctx, "rm", "-f", ids[i])
 		return err
 	})
 }
 
 // none checks that no container of the bench is left.
-func none(ctx context.Context, e *engine) error {
-	a, err := e.run(ctx, "ps", "-a", "-q", "--filter", "label="+e.tag)
-	if err == nil && a.out != "" {
-		err = fmt.Errorf("%s: %d containers are left", e.Name, len(strings.Fields(a.out)))
+func none(ctx context.Context, e *peer.Engine) error {
+	a, err := e.Run(ctx, "ps", "-a", "-q", "--filter", "label="+e.Tag)
+	if err == nil && a.Out != "" {
+		err = fmt.Errorf("%s: %d containers are left", e.Name, len(strings.Fields(a.Out)))
 	}
 	return err
 }
@@ -135,7 +138,7 @@ func memoryGroup() group {
 	}
 }
 
-func memoryOnce(ctx context.Context, s *suite, e *engine, keep record) error {
+func memoryOnce(ctx context.Context, s *suite, e *peer.Engine, keep record) error {
 	if idle := s.recall(e, "idle"); idle != "" {
 		value, err := strconv.ParseFloat(idle, 64)
 		if err != nil {
@@ -144,7 +147,7 @@ func memoryOnce(ctx context.Context, s *suite, e *engine, keep record) error {
 		keep("memory-idle", value)
 	}
 	for range 60 {
-		if _, err := e.run(ctx, "run", "--rm", "--label", e.tag, e.image("busybox"), "true"); err != nil {
+		if _, err := e.Run(ctx, "run", "--rm", "--label", e.Tag, e.Image("busybox"), "true"); err != nil {
 			return err
 		}
 	}
@@ -161,29 +164,29 @@ func memoryOnce(ctx context.Context, s *suite, e *engine, keep record) error {
 }
 
 // idleMemory is what the daemon and its companions take, after a time to settle. An engine without a daemon takes nothing.
-func (s *suite) idleMemory(ctx context.Context, e *engine) (float64, error) {
-	if e.api != nil && e.daemon == 0 {
+func (s *suite) idleMemory(ctx context.Context, e *peer.Engine) (float64, error) {
+	if e.API != nil && e.DaemonPID == 0 {
 		return 0, fmt.Errorf("%s: which process is the daemon? (pid= of --peer)", e.Name)
 	}
-	if err := pause(ctx, s.settle); err != nil {
+	if err := measure.Pause(ctx, s.settle); err != nil {
 		return 0, err
 	}
-	pids, err := e.daemonProcesses()
+	pids, err := e.Processes()
 	if err != nil {
 		return 0, err
 	}
-	return pssOf(pids)
+	return measure.PSS(pids)
 }
 
 // monitors measures the parents of the containers' first processes: shims, conmons.
-func (s *suite) monitors(ctx context.Context, e *engine, ids []string, keep record) error {
-	if err := pause(ctx, s.settle); err != nil {
+func (s *suite) monitors(ctx context.Context, e *peer.Engine, ids []string, keep record) error {
+	if err := measure.Pause(ctx, s.settle); err != nil {
 		return err
 	}
 	parents := map[int]bool{}
 	var list []int
 	for _, id := range ids {
-		text, err := e.field(ctx, id, "{{.State.Pid}}")
+		text, err := e.Field(ctx, id, "{{.State.Pid}}")
 		if err != nil {
 			return err
 		}
@@ -191,18 +194,18 @@ func (s *suite) monitors(ctx context.Context, e *engine, ids []string, keep reco
 		if err != nil {
 			return err
 		}
-		p, err := parseStat(string(stat))
+		p, err := measure.ParseStat(string(stat))
 		if err != nil {
 			return err
 		}
-		if p.parent <= 1 || p.parent == e.daemon {
-			return fmt.Errorf("%s: container %s has no monitor: its parent is process %d", e.Name, id, p.parent)
+		if p.Parent <= 1 || p.Parent == e.DaemonPID {
+			return fmt.Errorf("%s: container %s has no monitor: its parent is process %d", e.Name, id, p.Parent)
 		}
-		if !parents[p.parent] {
-			parents[p.parent], list = true, append(list, p.parent)
+		if !parents[p.Parent] {
+			parents[p.Parent], list = true, append(list, p.Parent)
 		}
 	}
-	total, err := pssOf(list)
+	total, err := measure.PSS(list)
 	if err == nil {
 		keep("memory-monitor", total/float64(len(ids)))
 	}
@@ -223,13 +226,13 @@ func crowdGroup() group {
 			{name: "crowd-ps-x", title: "ps: with the crowd ÷ without", unit: "×"},
 		},
 		rounds: func(options) int { return 1 },
-		skip: func(s *suite, _ *engine) string {
+		skip: func(s *suite, _ *peer.Engine) string {
 			if s.crowd == 0 {
 				return "--crowd is 0"
 			}
 			return ""
 		},
-		once: func(ctx context.Context, s *suite, e *engine, keep record) error {
+		once: func(ctx context.Context, s *suite, e *peer.Engine, keep record) error {
 			start, ps, err := s.startAndList(ctx, e, "0", keep)
 			if err != nil {
 				return err
@@ -248,30 +251,30 @@ func crowdGroup() group {
 }
 
 // startAndList starts one container again and again, lists it each time, and returns the medians.
-func (s *suite) startAndList(ctx context.Context, e *engine, suffix string, keep record) (start, ps float64, err error) {
+func (s *suite) startAndList(ctx context.Context, e *peer.Engine, suffix string, keep record) (start, ps float64, err error) {
 	var starts, lists []float64
 	for range s.rounds + 1 {
-		a, err := e.run(ctx, "create", "--label", e.tag, e.image("busybox"), "sleep", "600")
+		a, err := e.Run(ctx, "create", "--label", e.Tag, e.Image("busybox"), "sleep", "600")
 		if err != nil {
 			return 0, 0, err
 		}
-		id := a.out
-		started, err := e.run(ctx, "start", id)
+		id := a.Out
+		started, err := e.Run(ctx, "start", id)
 		if err != nil {
 			return 0, 0, err
 		}
-		listed, err := e.run(ctx, "ps", "-q", "--no-trunc", "--filter", "id="+id)
-		if err == nil && listed.out != id {
-			err = fmt.Errorf("%s: ps shows %q instead of one container", e.Name, listed.out)
+		listed, err := e.Run(ctx, "ps", "-q", "--no-trunc", "--filter", "id="+id)
+		if err == nil && listed.Out != id {
+			err = fmt.Errorf("%s: ps shows %q instead of one container", e.Name, listed.Out)
 		}
-		if err := errors.Join(err, e.remove(ctx, id)); err != nil {
+		if err := errors.Join(err, e.Remove(ctx, id)); err != nil {
 			return 0, 0, err
 		}
-		starts, lists = append(starts, milliseconds(started.elapsed)), append(lists, milliseconds(listed.elapsed))
+		starts, lists = append(starts, measure.Milliseconds(started.Elapsed)), append(lists, measure.Milliseconds(listed.Elapsed))
 	}
 	for i := range s.rounds { // the first one only warmed up
 		keep("crowd-start-"+suffix, starts[i+1])
 		keep("crowd-ps-"+suffix, lists[i+1])
 	}
-	return median(starts[1:]), median(lists[1:]), nil
+	return measure.Median(starts[1:]), measure.Median(lists[1:]), nil
 }

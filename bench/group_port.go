@@ -9,6 +9,10 @@ import (
 	"os/exec"
 	"strings"
 	"time"
+
+	"github.com/berth-engine/berth/bench/measure"
+	"github.com/berth-engine/berth/bench/peer"
+	"github.com/berth-engine/berth/bench/tool"
 )
 
 // portGroup is what a published port lets through, beside the way that needs no publishing.
@@ -26,7 +30,7 @@ func portGroup() group {
 			{name: "port-requests-container", title: "the container's own address: requests", unit: "per s", higher: true},
 		},
 		setup: portSetup,
-		once: func(ctx context.Context, s *suite, e *engine, keep record) error {
+		once: func(ctx context.Context, s *suite, e *peer.Engine, keep record) error {
 			for _, place := range []string{"local", "bridge", "container"} {
 				address := s.recall(e, place)
 				stream, err := s.loadFrom(ctx, address, "-stream")
@@ -42,8 +46,8 @@ func portGroup() group {
 			}
 			return nil
 		},
-		teardown: func(ctx context.Context, s *suite, e *engine) error {
-			return e.remove(ctx, nonEmpty(s.recall(e, "server"))...)
+		teardown: func(ctx context.Context, s *suite, e *peer.Engine) error {
+			return e.Remove(ctx, nonEmpty(s.recall(e, "server"))...)
 		},
 	}
 }
@@ -56,26 +60,26 @@ func nonEmpty(text string) []string {
 }
 
 // portSetup runs the server, published on the loopback address and on the bridge's, and waits until all ways lead to it.
-func portSetup(ctx context.Context, s *suite, e *engine) error {
+func portSetup(ctx context.Context, s *suite, e *peer.Engine) error {
 	gateway, err := gatewayOf(ctx, e)
 	if err != nil {
 		return err
 	}
-	id, err := e.container(ctx, "-p", "127.0.0.1::8080", "-p", gateway+"::8080", e.image("tool"), "/bench", "serve")
+	id, err := e.Container(ctx, "-p", "127.0.0.1::8080", "-p", gateway+"::8080", e.Image("tool"), "/bench", "serve")
 	if err != nil {
 		return err
 	}
 	s.keep(e, "server", id)
-	published, err := e.run(ctx, "port", id, "8080")
+	published, err := e.Run(ctx, "port", id, "8080")
 	if err != nil {
 		return err
 	}
-	address, err := e.field(ctx, id, "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}")
+	address, err := e.Field(ctx, id, "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}")
 	if err != nil {
 		return err
 	}
 	places := map[string]string{"container": net.JoinHostPort(address, "8080")}
-	for line := range strings.Lines(published.out) {
+	for line := range strings.Lines(published.Out) {
 		place := "bridge"
 		if strings.HasPrefix(line, "127.0.0.1:") {
 			place = "local"
@@ -84,11 +88,11 @@ func portSetup(ctx context.Context, s *suite, e *engine) error {
 	}
 	for _, place := range []string{"local", "bridge", "container"} {
 		if places[place] == "" {
-			return fmt.Errorf("%s: no address for %s; port says %q", e.Name, place, published.out)
+			return fmt.Errorf("%s: no address for %s; port says %q", e.Name, place, published.Out)
 		}
 		s.keep(e, place, places[place])
-		if err := ready(ctx, "the server at "+places[place], func(ctx context.Context) error {
-			_, err := requests(places[place], time.Now().Add(time.Millisecond))
+		if err := measure.Ready(ctx, "the server at "+places[place], func(ctx context.Context) error {
+			_, err := tool.Requests(places[place], time.Now().Add(time.Millisecond))
 			return err
 		}); err != nil {
 			return err
@@ -98,29 +102,29 @@ func portSetup(ctx context.Context, s *suite, e *engine) error {
 }
 
 // gatewayOf is the host's address on the default bridge, as a container of it sees it.
-func gatewayOf(ctx context.Context, e *engine) (string, error) {
-	id, err := e.container(ctx, e.image("busybox"), "sleep", "60")
+func gatewayOf(ctx context.Context, e *peer.Engine) (string, error) {
+	id, err := e.Container(ctx, e.Image("busybox"), "sleep", "60")
 	if err != nil {
 		return "", err
 	}
-	gateway, err := e.field(ctx, id, "{{range .NetworkSettings.Networks}}{{.Gateway}}{{end}}")
+	gateway, err := e.Field(ctx, id, "{{range .NetworkSettings.Networks}}{{.Gateway}}{{end}}")
 	if err == nil && net.ParseIP(gateway) == nil {
 		err = fmt.Errorf("%s: the default network's gateway is %q", e.Name, gateway)
 	}
-	return gateway, errors.Join(err, e.remove(ctx, id))
+	return gateway, errors.Join(err, e.Remove(ctx, id))
 }
 
 // loadFrom runs the load generator as a process of its own, so that the bench does not weigh on it.
-func (s *suite) loadFrom(ctx context.Context, address, flag string) (loadResult, error) {
+func (s *suite) loadFrom(ctx context.Context, address, flag string) (tool.LoadResult, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.portSeconds+20*time.Second)
 	defer cancel()
-	var result loadResult
+	var result tool.LoadResult
 	cmd := exec.CommandContext(ctx, s.self, "load", "-to="+address, "-for="+s.portSeconds.String(), flag)
 	var complaint strings.Builder
 	cmd.Stderr = &complaint
 	out, err := cmd.Output()
 	if err != nil {
-		return result, fmt.Errorf("load on %s: %w: %s", address, err, lastLines(complaint.String()))
+		return result, fmt.Errorf("load on %s: %w: %s", address, err, peer.LastLines(complaint.String()))
 	}
 	if err := json.Unmarshal(out, &result); err != nil {
 		return result, err

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/berth-engine/berth/bench/measure"
+	"github.com/berth-engine/berth/bench/peer"
 )
 
 // runGroup is the whole way: a client, a new container, its end and its removal.
@@ -17,27 +20,27 @@ func runGroup() group {
 			{name: "run-none", title: "run --rm busybox true, network none", unit: "ms"},
 			{name: "run-host", title: "run --rm busybox true, host's network", unit: "ms"},
 		},
-		once: func(ctx context.Context, _ *suite, e *engine, keep record) error {
+		once: func(ctx context.Context, _ *suite, e *peer.Engine, keep record) error {
 			for _, network := range []string{"bridge", "none", "host"} {
-				args := []string{"run", "--rm", "--label", e.tag}
+				args := []string{"run", "--rm", "--label", e.Tag}
 				if network != "bridge" {
 					args = append(args, "--network", network)
 				}
-				a, err := e.run(ctx, append(args, e.image("busybox"), "true")...)
+				a, err := e.Run(ctx, append(args, e.Image("busybox"), "true")...)
 				if err != nil {
 					return err
 				}
-				keep("run-"+network, milliseconds(a.elapsed))
+				keep("run-"+network, measure.Milliseconds(a.Elapsed))
 			}
 			return nil
 		},
-		bare: func(ctx context.Context, _ *suite, r *bareRuntime, keep record) error {
+		bare: func(ctx context.Context, _ *suite, r *peer.Runtime, keep record) error {
 			for _, network := range []string{"none", "host"} {
-				elapsed, err := r.run(ctx, network)
+				elapsed, err := r.Run(ctx, network)
 				if err != nil {
 					return err
 				}
-				keep("run-"+network, milliseconds(elapsed))
+				keep("run-"+network, measure.Milliseconds(elapsed))
 			}
 			return nil
 		},
@@ -57,40 +60,40 @@ func apiGroup() group {
 			{name: "api-remove", title: "of these: remove", unit: "ms"},
 		},
 		skip: needsAPI,
-		once: func(ctx context.Context, _ *suite, e *engine, keep record) error {
+		once: func(ctx context.Context, _ *suite, e *peer.Engine, keep record) error {
 			ctx, cancel := context.WithTimeout(ctx, time.Minute)
 			defer cancel()
 			times := []time.Time{time.Now()}
 			lap := func() { times = append(times, time.Now()) }
-			id, err := e.api.create(ctx, createRequest{Image: e.image("busybox"), Cmd: []string{"true"}, Labels: map[string]string{e.tag: ""}})
+			id, err := e.API.Create(ctx, peer.Definition{Image: e.Image("busybox"), Cmd: []string{"true"}, Labels: map[string]string{e.Tag: ""}})
 			if err != nil {
 				return err
 			}
 			lap()
-			if err := e.api.start(ctx, id); err != nil {
-				return errors.Join(err, e.api.remove(ctx, id))
+			if err := e.API.Start(ctx, id); err != nil {
+				return errors.Join(err, e.API.Remove(ctx, id))
 			}
 			lap()
-			code, err := e.api.wait(ctx, id)
+			code, err := e.API.Wait(ctx, id)
 			if err == nil && code != 0 {
 				err = fmt.Errorf("true ended with code %d", code)
 			}
 			lap()
-			if err := errors.Join(err, e.api.remove(ctx, id)); err != nil {
+			if err := errors.Join(err, e.API.Remove(ctx, id)); err != nil {
 				return err
 			}
 			lap()
 			for i, name := range []string{"api-create", "api-start", "api-wait", "api-remove"} {
-				keep(name, milliseconds(times[i+1].Sub(times[i])))
+				keep(name, measure.Milliseconds(times[i+1].Sub(times[i])))
 			}
-			keep("api-run", milliseconds(times[4].Sub(times[0])))
+			keep("api-run", measure.Milliseconds(times[4].Sub(times[0])))
 			return nil
 		},
 	}
 }
 
-func needsAPI(_ *suite, e *engine) string {
-	if e.api == nil {
+func needsAPI(_ *suite, e *peer.Engine) string {
+	if e.API == nil {
 		return "no API"
 	}
 	return ""
@@ -113,50 +116,50 @@ func lifeGroup() group {
 	}
 }
 
-func lifeOnce(ctx context.Context, _ *suite, e *engine, keep record) error {
-	a, err := e.run(ctx, "create", "--label", e.tag, e.image("busybox"), "sleep", "600")
+func lifeOnce(ctx context.Context, _ *suite, e *peer.Engine, keep record) error {
+	a, err := e.Run(ctx, "create", "--label", e.Tag, e.Image("busybox"), "sleep", "600")
 	if err != nil {
 		return err
 	}
-	id := a.out
-	keep("create", milliseconds(a.elapsed))
-	if a, err = e.run(ctx, "start", id); err != nil {
+	id := a.Out
+	keep("create", measure.Milliseconds(a.Elapsed))
+	if a, err = e.Run(ctx, "start", id); err != nil {
 		return err
 	}
-	keep("start", milliseconds(a.elapsed))
+	keep("start", measure.Milliseconds(a.Elapsed))
 	if err := expectRunning(ctx, e, id, true); err != nil {
 		return err
 	}
-	if a, err = e.run(ctx, "exec", id, "true"); err != nil {
+	if a, err = e.Run(ctx, "exec", id, "true"); err != nil {
 		return err
 	}
-	keep("exec", milliseconds(a.elapsed))
-	if a, err = e.run(ctx, "stop", "-t", "0", id); err != nil {
+	keep("exec", measure.Milliseconds(a.Elapsed))
+	if a, err = e.Run(ctx, "stop", "-t", "0", id); err != nil {
 		return err
 	}
-	keep("stop", milliseconds(a.elapsed))
+	keep("stop", measure.Milliseconds(a.Elapsed))
 	if err := expectRunning(ctx, e, id, false); err != nil {
 		return err
 	}
-	if a, err = e.run(ctx, "rm", id); err != nil {
+	if a, err = e.Run(ctx, "rm", id); err != nil {
 		return err
 	}
-	keep("rm", milliseconds(a.elapsed))
-	if err := e.gone(ctx, id); err != nil {
+	keep("rm", measure.Milliseconds(a.Elapsed))
+	if err := e.Gone(ctx, id); err != nil {
 		return err
 	}
-	if id, err = e.container(ctx, e.image("busybox"), "sleep", "600"); err != nil {
+	if id, err = e.Container(ctx, e.Image("busybox"), "sleep", "600"); err != nil {
 		return err
 	}
-	if a, err = e.run(ctx, "rm", "-f", id); err != nil {
+	if a, err = e.Run(ctx, "rm", "-f", id); err != nil {
 		return err
 	}
-	keep("rm-f", milliseconds(a.elapsed))
-	return e.gone(ctx, id)
+	keep("rm-f", measure.Milliseconds(a.Elapsed))
+	return e.Gone(ctx, id)
 }
 
-func expectRunning(ctx context.Context, e *engine, id string, want bool) error {
-	is, err := e.running(ctx, id)
+func expectRunning(ctx context.Context, e *peer.Engine, id string, want bool) error {
+	is, err := e.IsRunning(ctx, id)
 	if err == nil && is != want {
 		err = fmt.Errorf("%s: running is %t, not %t", e.Name, is, want)
 	}
@@ -169,20 +172,20 @@ func clientGroup() group {
 		name: "client",
 		warm: true,
 		rows: []row{
-			{name: "client-help", title: "client alone: --help", unit: "ms"},
+			{name: "client-help", title: "client alone: ps --help", unit: "ms"},
 			{name: "client-version", title: "client and one answer: version", unit: "ms"},
 			{name: "client-ps", title: "client and one list: ps", unit: "ms"},
 		},
-		once: func(ctx context.Context, _ *suite, e *engine, keep record) error {
-			for name, args := range map[string][]string{"client-help": {"--help"}, "client-version": {"version"}, "client-ps": {"ps"}} {
-				a, err := e.run(ctx, args...)
+		once: func(ctx context.Context, _ *suite, e *peer.Engine, keep record) error {
+			for name, args := range map[string][]string{"client-help": {"ps", "--help"}, "client-version": {"version"}, "client-ps": {"ps"}} {
+				a, err := e.Run(ctx, args...)
 				if err != nil {
 					return err
 				}
-				if a.out == "" {
+				if a.Out == "" {
 					return fmt.Errorf("%s %v printed nothing", e.Name, args)
 				}
-				keep(name, milliseconds(a.elapsed))
+				keep(name, measure.Milliseconds(a.Elapsed))
 			}
 			return nil
 		},

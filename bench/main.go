@@ -24,10 +24,14 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/berth-engine/berth/bench/measure"
+	"github.com/berth-engine/berth/bench/peer"
+	"github.com/berth-engine/berth/bench/tool"
 )
 
 func main() {
-	if found, err := tool(os.Args[1:]); found {
+	if found, err := tool.Run(os.Args[1:]); found {
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
@@ -49,7 +53,7 @@ func main() {
 // settings is the whole command line.
 type settings struct {
 	options
-	peers        []peerConfig
+	peers        []peer.Config
 	root         string
 	berth        string // the folder of berth, berthd and berth-shim
 	berthHost    string
@@ -90,12 +94,12 @@ func parse(args []string) (settings, error) {
 	f.Func("only", "groups or rows to measure, with commas: "+strings.Join(names(allGroups()), " "), list(&c.only))
 	f.Func("skip", "groups or rows to leave out, with commas", list(&c.skip))
 	f.Func("peer", "a peer: name=docker,kind=docker,cli=PATH,host=unix://PATH,pid=FILE,prefix=\"COMMAND\",env.NAME=VALUE (again for more; without: those installed)", func(text string) error {
-		p, err := parsePeer(text)
+		p, err := peer.Parse(text)
 		c.peers = append(c.peers, p)
 		return err
 	})
 	f.Func("peers", "a JSON file of peers, with the keys of --peer", func(path string) error {
-		list, err := loadPeers(path)
+		list, err := peer.Load(path)
 		c.peers = append(c.peers, list...)
 		return err
 	})
@@ -118,9 +122,9 @@ func (c settings) complete() (settings, error) {
 		return c, errors.New("rounds and amounts must be positive")
 	}
 	if c.peers == nil {
-		c.peers = defaultPeers()
+		c.peers = peer.Installed()
 	}
-	seen := map[string]bool{kindBerth: true}
+	seen := map[string]bool{peer.Berth: true}
 	for _, p := range c.peers {
 		if seen[p.Name] {
 			return c, fmt.Errorf("two peers have the name %q", p.Name)
@@ -140,7 +144,7 @@ func bench(ctx context.Context, args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	if static, err := isStatic(self); err != nil {
+	if static, err := measure.IsStatic(self); err != nil {
 		return err
 	} else if !static {
 		return errors.New("the bench must be built with CGO_ENABLED=0, since it also runs inside its containers")
@@ -165,7 +169,7 @@ func bench(ctx context.Context, args []string) (err error) {
 		defer cancel()
 		problem := s.close(undo)
 		if daemon != nil {
-			problem = errors.Join(problem, daemon.stop())
+			problem = errors.Join(problem, daemon.Stop())
 		}
 		err = errors.Join(err, problem, removeRoot(root))
 	}()
@@ -196,40 +200,40 @@ func (r report) write(c settings) error {
 }
 
 // open finds the peers; berth is the first. What is not there stays in the list as absent.
-func (s *suite) open(ctx context.Context, c settings) *ownDaemon {
+func (s *suite) open(ctx context.Context, c settings) *peer.Daemon {
 	before := map[int]bool{}
-	if list, err := processes(); err == nil {
+	if list, err := measure.Processes(); err == nil {
 		for _, p := range list {
-			before[p.pid] = true
+			before[p.PID] = true
 		}
 	}
-	own := peerConfig{Name: kindBerth, Kind: kindBerth, CLI: filepath.Join(c.berth, "berth"), Host: c.berthHost}
-	var daemon *ownDaemon
+	own := peer.Config{Name: peer.Berth, Kind: peer.Berth, CLI: filepath.Join(c.berth, "berth"), Host: c.berthHost}
+	var daemon *peer.Daemon
 	if !c.noBerth {
-		p := &peer{peerConfig: own}
+		p := &column{Config: own}
 		if c.berthHost == "" {
 			var err error
-			if daemon, err = startDaemon(ctx, filepath.Join(c.berth, "berthd"), s.path("berth")); err != nil {
+			if daemon, err = peer.StartDaemon(ctx, filepath.Join(c.berth, "berthd"), s.path("berth")); err != nil {
 				p.absent = err.Error()
 			} else {
-				p.Host = daemon.host
+				p.Host = daemon.Host
 			}
 		}
 		s.peers = append(s.peers, p)
 	}
 	for _, config := range c.peers {
-		s.peers = append(s.peers, &peer{peerConfig: config, absent: config.missing()})
+		s.peers = append(s.peers, &column{Config: config, absent: config.Missing()})
 	}
 	for _, p := range s.peers {
-		if p.absent != "" || p.Kind == kindBare {
+		if p.absent != "" || p.Kind == peer.Bare {
 			continue
 		}
-		p.engine = &engine{peerConfig: p.peerConfig, tag: s.tag, before: before}
-		if daemon != nil && p.Kind == kindBerth {
-			p.engine.daemon = daemon.cmd.Process.Pid
+		p.engine = &peer.Engine{Config: p.Config, Tag: s.tag, Before: before}
+		if daemon != nil && p.Kind == peer.Berth {
+			p.engine.DaemonPID = daemon.PID()
 		}
-		if err := p.engine.open(ctx, s.root); err != nil {
-			p.absent = lastLines(err.Error())
+		if err := p.engine.Open(ctx, s.root); err != nil {
+			p.absent = peer.LastLines(err.Error())
 		}
 	}
 	return daemon
@@ -252,11 +256,11 @@ func (s *suite) begin(ctx context.Context) error {
 		return err
 	}
 	for _, p := range s.peers {
-		if p.Kind != kindBare || p.absent != "" {
+		if p.Kind != peer.Bare || p.absent != "" {
 			continue
 		}
 		var err error
-		if p.runtime, err = openBare(ctx, p.peerConfig, s.tag, s.path("oci-"+p.Name), s.path("rootfs")); err != nil {
+		if p.runtime, err = peer.OpenRuntime(ctx, p.Config, s.tag, s.path("oci-"+p.Name), s.path("rootfs")); err != nil {
 			p.absent = err.Error()
 		}
 	}

@@ -11,6 +11,9 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/berth-engine/berth/bench/measure"
+	"github.com/berth-engine/berth/bench/peer"
 )
 
 // row is one line of the table.
@@ -32,11 +35,11 @@ type group struct {
 	warm     bool                            // a round goes before that is not recorded
 	alone    bool                            // one engine after the other, since each would weigh on the next
 	before   func(s *suite, round int) error // once a round, for all engines, measured by none
-	setup    func(context.Context, *suite, *engine) error
-	once     func(context.Context, *suite, *engine, record) error
-	teardown func(context.Context, *suite, *engine) error
-	bare     func(context.Context, *suite, *bareRuntime, record) error
-	skip     func(*suite, *engine) string // why this engine has nothing to measure here; empty: it has
+	setup    func(context.Context, *suite, *peer.Engine) error
+	once     func(context.Context, *suite, *peer.Engine, record) error
+	teardown func(context.Context, *suite, *peer.Engine) error
+	bare     func(context.Context, *suite, *peer.Runtime, record) error
+	skip     func(*suite, *peer.Engine) string // why this engine has nothing to measure here; empty: it has
 }
 
 // options are the flags that measurements look at.
@@ -62,27 +65,27 @@ type suite struct {
 	root    string // the bench's own directory; removed at the end
 	self    string // this program
 	log     *slog.Logger
-	peers   []*peer
+	peers   []*column
 	results map[string]map[string]*cell  // row, peer
 	stash   map[string]map[string]string // what setup made for once, by engine
 	notes   []string
 }
 
-// peer is one column.
-type peer struct {
-	peerConfig
+// column is one peer, in the table and before.
+type column struct {
+	peer.Config
 	absent  string // why it is not there
-	engine  *engine
-	runtime *bareRuntime
+	engine  *peer.Engine
+	runtime *peer.Runtime
 }
 
 // version is what the peer says of itself.
-func (p *peer) version() string {
+func (p *column) version() string {
 	switch {
 	case p.engine != nil:
-		return p.engine.version
+		return p.engine.Version
 	case p.runtime != nil:
-		return p.runtime.version
+		return p.runtime.Version
 	}
 	return ""
 }
@@ -118,10 +121,10 @@ func (s *suite) run(ctx context.Context, groups []group) error {
 			rounds = g.rounds(s.options)
 		}
 		s.log.Info("measuring", "group", g.name, "rounds", rounds)
-		s.syncDisk()
+		measure.SyncDisk()
 		if g.alone {
 			for _, p := range s.peers {
-				s.turns(ctx, g, []*peer{p}, rounds)
+				s.turns(ctx, g, []*column{p}, rounds)
 			}
 		} else {
 			s.turns(ctx, g, s.peers, rounds)
@@ -134,14 +137,14 @@ func (s *suite) run(ctx context.Context, groups []group) error {
 }
 
 // turns runs a group: in each round every peer once.
-func (s *suite) turns(ctx context.Context, g group, peers []*peer, rounds int) {
-	var ready []*peer
+func (s *suite) turns(ctx context.Context, g group, peers []*column, rounds int) {
+	var ready []*column
 	for _, p := range peers {
 		if s.prepare(ctx, g, p) {
 			ready = append(ready, p)
 		}
 	}
-	failed := map[*peer]int{}
+	failed := map[*column]int{}
 	first := 0
 	if g.warm {
 		first = -1
@@ -176,7 +179,7 @@ func (s *suite) turns(ctx context.Context, g group, peers []*peer, rounds int) {
 }
 
 // prepare sets up one peer; false means that the group can't be measured on it, and its cells say why.
-func (s *suite) prepare(ctx context.Context, g group, p *peer) bool {
+func (s *suite) prepare(ctx context.Context, g group, p *column) bool {
 	if p.absent != "" || ctx.Err() != nil {
 		return false
 	}
@@ -213,7 +216,7 @@ func (s *suite) prepare(ctx context.Context, g group, p *peer) bool {
 	return true
 }
 
-func (s *suite) one(ctx context.Context, g group, p *peer, keep record) error {
+func (s *suite) one(ctx context.Context, g group, p *column, keep record) error {
 	if p.runtime != nil {
 		return g.bare(ctx, s, p.runtime, keep)
 	}
@@ -232,17 +235,17 @@ func (s *suite) cellOf(name, peer string) *cell {
 }
 
 // sample keeps one value of a row that was asked for.
-func (s *suite) sample(g group, p *peer, name string, value float64, keep bool) {
+func (s *suite) sample(g group, p *column, name string, value float64, keep bool) {
 	if !keep || !slices.ContainsFunc(g.rows, func(r row) bool { return r.name == name }) {
 		return
 	}
 	c := s.cellOf(name, p.Name)
 	c.Samples = append(c.Samples, value)
-	c.Median, c.Min, c.Max = median(c.Samples), slices.Min(c.Samples), slices.Max(c.Samples)
+	c.Median, c.Min, c.Max = measure.Median(c.Samples), slices.Min(c.Samples), slices.Max(c.Samples)
 }
 
 // fail writes a failure into those cells of the group that lack a sample, or into all.
-func (s *suite) fail(g group, p *peer, err error) {
+func (s *suite) fail(g group, p *column, err error) {
 	s.log.Warn("failed", "peer", p.Name, "group", g.name, "error", err)
 	fewest := -1
 	for _, r := range g.rows {
@@ -257,7 +260,7 @@ func (s *suite) fail(g group, p *peer, err error) {
 	}
 }
 
-func (s *suite) skipped(g group, p *peer, reason string) {
+func (s *suite) skipped(g group, p *column, reason string) {
 	for _, r := range g.rows {
 		s.cellOf(r.name, p.Name).Skipped = reason
 	}
@@ -270,14 +273,14 @@ func (s *suite) note(format string, args ...any) {
 }
 
 // keep and recall carry values from a group's setup to its rounds.
-func (s *suite) keep(e *engine, key, value string) {
+func (s *suite) keep(e *peer.Engine, key, value string) {
 	if s.stash[e.Name] == nil {
 		s.stash[e.Name] = map[string]string{}
 	}
 	s.stash[e.Name][key] = value
 }
 
-func (s *suite) recall(e *engine, key string) string { return s.stash[e.Name][key] }
+func (s *suite) recall(e *peer.Engine, key string) string { return s.stash[e.Name][key] }
 
 // path is a file of the bench's own directory.
 func (s *suite) path(parts ...string) string {
@@ -289,7 +292,7 @@ func (s *suite) close(ctx context.Context) error {
 	var problems []error
 	for _, p := range s.peers {
 		if p.engine != nil {
-			if err := p.engine.clean(ctx); err != nil {
+			if err := p.engine.Clean(ctx); err != nil {
 				problems = append(problems, fmt.Errorf("%s: %w", p.Name, err))
 			}
 		}

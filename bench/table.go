@@ -8,16 +8,19 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/berth-engine/berth/bench/measure"
+	"github.com/berth-engine/berth/bench/peer"
 )
 
 // report is what the JSON file holds; the table is made from it.
 type report struct {
-	Date    time.Time    `json:"date"`
-	Took    string       `json:"took"`
-	Machine machine      `json:"machine"`
-	Peers   []peerReport `json:"peers"`
-	Rows    []rowReport  `json:"rows"`
-	Notes   []string     `json:"notes,omitempty"`
+	Date    time.Time       `json:"date"`
+	Took    string          `json:"took"`
+	Machine measure.Machine `json:"machine"`
+	Peers   []peerReport    `json:"peers"`
+	Rows    []rowReport     `json:"rows"`
+	Notes   []string        `json:"notes,omitempty"`
 }
 
 type peerReport struct {
@@ -34,20 +37,20 @@ type rowReport struct {
 	Unit   string             `json:"unit"`
 	Higher bool               `json:"higher_is_better"`
 	Cells  map[string]*cell   `json:"cells"`
-	Ratios map[string]float64 `json:"ratios,omitempty"` // the first peer's median by each other's
+	Ratios map[string]float64 `json:"ratios,omitempty"` // the first peer's measure.Median by each other's
 	Best   float64            `json:"ratio_to_best,omitempty"`
 }
 
 // makeReport puts the results together. Ratios are of the first peer, which is berth, to each other one.
 func makeReport(s *suite, groups []group) report {
-	r := report{Date: time.Now(), Machine: thisMachine(s.root), Notes: s.notes}
+	r := report{Date: time.Now(), Machine: measure.ThisMachine(s.root), Notes: s.notes}
 	for _, p := range s.peers {
 		r.Peers = append(r.Peers, peerReport{Name: p.Name, Kind: p.Kind, Version: p.version(), Absent: p.absent})
 	}
 	for _, g := range groups {
 		for _, line := range g.rows {
 			cells := s.results[line.name]
-			if cells == nil || !s.wanted(g, line) {
+			if !s.wanted(g, line) || allSkipped(cells) {
 				continue
 			}
 			out := rowReport{Group: g.name, Name: line.name, Title: line.title, Unit: line.unit, Higher: line.higher, Cells: cells}
@@ -56,6 +59,16 @@ func makeReport(s *suite, groups []group) report {
 		}
 	}
 	return r
+}
+
+// allSkipped says that a row has nothing to show: no sample and no failure.
+func allSkipped(cells map[string]*cell) bool {
+	for _, c := range cells {
+		if len(c.Samples) > 0 || len(c.Failures) > 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // compare computes the ratios. The best of the others is an engine, or where no engine has a value, a bare runtime.
@@ -75,7 +88,7 @@ func (r *rowReport) compare(peers []peerReport) {
 			continue
 		}
 		r.Ratios[p.Name] = own.Median / c.Median
-		if p.Kind == kindBare {
+		if p.Kind == peer.Bare {
 			continue
 		}
 		if !found || (r.Higher && c.Median > best) || (!r.Higher && c.Median < best) {
@@ -138,7 +151,7 @@ func (r report) writeRows(b *strings.Builder, present []peerReport) []string {
 	for _, p := range others {
 		header = append(header, present[0].Name+" ÷ "+p.Name)
 	}
-	engines := len(slices.DeleteFunc(slices.Clone(others), func(p peerReport) bool { return p.Kind == kindBare }))
+	engines := len(slices.DeleteFunc(slices.Clone(others), func(p peerReport) bool { return p.Kind == peer.Bare }))
 	if engines > 1 {
 		header = append(header, "÷ best")
 	}

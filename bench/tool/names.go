@@ -1,4 +1,4 @@
-package main
+package tool
 
 import (
 	"encoding/binary"
@@ -11,10 +11,12 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/berth-engine/berth/bench/measure"
 )
 
-// namesResult is what dns prints.
-type namesResult struct {
+// NamesResult is what dns prints.
+type NamesResult struct {
 	Answers int     `json:"answers"`
 	Seconds float64 `json:"seconds"`
 	P99     float64 `json:"p99_ms"`
@@ -54,7 +56,7 @@ func askNames(args []string) error {
 	if err := errors.Join(failures...); err != nil {
 		return err
 	}
-	return json.NewEncoder(os.Stdout).Encode(namesResult{Answers: len(latencies), Seconds: elapsed.Seconds(), P99: percentile(latencies, 99)})
+	return json.NewEncoder(os.Stdout).Encode(NamesResult{Answers: len(latencies), Seconds: elapsed.Seconds(), P99: measure.Percentile(latencies, 99)})
 }
 
 // nameserver is the first one of a resolv.conf.
@@ -96,7 +98,7 @@ func askOne(server, name string, id uint16, until time.Time) ([]float64, error) 
 		if err := checkAnswer(answer[:n], id); err != nil {
 			return nil, err
 		}
-		times = append(times, milliseconds(time.Since(begin)))
+		times = append(times, measure.Milliseconds(time.Since(begin)))
 	}
 	return times, nil
 }

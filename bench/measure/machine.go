@@ -1,7 +1,9 @@
-package main
+package measure
 
 import (
 	"bufio"
+	"debug/elf"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -10,8 +12,8 @@ import (
 	"syscall"
 )
 
-// machine says where numbers were measured.
-type machine struct {
+// Machine says where numbers were measured.
+type Machine struct {
 	CPU        string `json:"cpu"`
 	Cores      int    `json:"cores"`
 	MemoryMB   int    `json:"memory_mb"`
@@ -20,9 +22,9 @@ type machine struct {
 	FileSystem string `json:"file_system"` // of --root
 }
 
-// thisMachine collects what can be read; what can't be read stays empty, since it is for information only.
-func thisMachine(root string) machine {
-	m := machine{Cores: runtime.NumCPU(), CPU: valueOf("/proc/cpuinfo", "model name"), Cgroups: "cgroup v1"}
+// ThisMachine collects what can be read; what can't be read stays empty, since it is for information only.
+func ThisMachine(root string) Machine {
+	m := Machine{Cores: runtime.NumCPU(), CPU: valueOf("/proc/cpuinfo", "model name"), Cgroups: "cgroup v1"}
 	if m.CPU == "" {
 		m.CPU = runtime.GOARCH
 	}
@@ -82,5 +84,20 @@ func fileSystemOf(dir string) string {
 	return kind
 }
 
-// syncDisk writes out what earlier work left in memory, so that nobody's measurement pays for another's files.
-func (s *suite) syncDisk() { syscall.Sync() }
+// SyncDisk writes out what earlier work left in memory, so that nobody's measurement pays for another's files.
+func SyncDisk() { syscall.Sync() }
+
+// IsStatic says whether a program needs no loader, so that it runs in an image without libraries.
+func IsStatic(path string) (bool, error) {
+	file, err := elf.Open(path)
+	if err != nil {
+		return false, fmt.Errorf("%s: %w", path, err)
+	}
+	defer file.Close()
+	for _, segment := range file.Progs {
+		if segment.Type == elf.PT_INTERP {
+			return false, nil
+		}
+	}
+	return true, nil
+}

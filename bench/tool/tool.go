@@ -1,8 +1,9 @@
-package main
+// Package tool holds the small programs that the bench runs inside containers and beside them: a server, a load
+// generator, a writer of log lines, a client of the resolver. They are subcommands of the bench binary.
+package tool
 
 import (
 	"bufio"
-	"debug/elf"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -15,8 +16,8 @@ import (
 	"time"
 )
 
-// tool runs one of the small programs that the bench puts into containers. found is false when args name none.
-func tool(args []string) (found bool, err error) {
+// Run runs one of the small programs that the bench puts into containers. found is false when args name none.
+func Run(args []string) (found bool, err error) {
 	if len(args) == 0 {
 		return false, nil
 	}
@@ -28,27 +29,12 @@ func tool(args []string) (found bool, err error) {
 	return true, run(args[1:])
 }
 
-// isStatic says whether a program needs no loader, so that it runs in an image without libraries.
-func isStatic(path string) (bool, error) {
-	file, err := elf.Open(path)
-	if err != nil {
-		return false, fmt.Errorf("%s: %w", path, err)
-	}
-	defer file.Close()
-	for _, segment := range file.Progs {
-		if segment.Type == elf.PT_INTERP {
-			return false, nil
-		}
-	}
-	return true, nil
-}
+// LineLength is the length of a log line, its end included.
+const LineLength = 100
 
-// lineLength is the length of a log line, its end included.
-const lineLength = 100
-
-// logLine is a line of 100 bytes.
-func logLine() []byte {
-	return append([]byte(strings.Repeat("a line of a log, ", 6)[:lineLength-1]), '\n')
+// LogLine is a line of 100 bytes.
+func LogLine() []byte {
+	return append([]byte(strings.Repeat("a line of a log, ", 6)[:LineLength-1]), '\n')
 }
 
 // lines writes so many lines of 100 bytes, in blocks of 4,096 bytes as C's stdio does into a pipe.
@@ -59,7 +45,7 @@ func lines(args []string) error {
 		return err
 	}
 	out := bufio.NewWriterSize(os.Stdout, 4096)
-	line := logLine()
+	line := LogLine()
 	for range *count {
 		if _, err := out.Write(line); err != nil {
 			return err
@@ -154,8 +140,8 @@ func streamBytes(conn net.Conn) error {
 	}
 }
 
-// loadResult is what load prints.
-type loadResult struct {
+// LoadResult is what load prints.
+type LoadResult struct {
 	Requests int64   `json:"requests"`
 	Bytes    int64   `json:"bytes"`
 	Seconds  float64 `json:"seconds"`
@@ -171,12 +157,12 @@ func load(args []string) error {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	work := requests
+	work := Requests
 	if *stream {
 		work, *connections = receive, 1
 	}
 	var lock sync.Mutex // guards total and failures
-	var total loadResult
+	var total LoadResult
 	var failures []error
 	var group sync.WaitGroup
 	begin := time.Now()
@@ -199,9 +185,9 @@ func load(args []string) error {
 	return json.NewEncoder(os.Stdout).Encode(total)
 }
 
-// requests asks for "/" on one connection, one after the other, and checks each answer.
-func requests(address string, until time.Time) (loadResult, error) {
-	var result loadResult
+// Requests asks for "/" on one connection, one after the other and one at least, and checks each answer.
+func Requests(address string, until time.Time) (LoadResult, error) {
+	var result LoadResult
 	conn, err := net.DialTimeout("tcp", address, 5*time.Second)
 	if err != nil {
 		return result, err
@@ -211,7 +197,7 @@ func requests(address string, until time.Time) (loadResult, error) {
 		return result, err
 	}
 	answer := make([]byte, len(smallAnswer))
-	for time.Now().Before(until) {
+	for result.Requests == 0 || time.Now().Before(until) {
 		if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: bench\r\n\r\n"); err != nil {
 			return result, err
 		}
@@ -228,8 +214,8 @@ func requests(address string, until time.Time) (loadResult, error) {
 }
 
 // receive reads the stream of "/bytes".
-func receive(address string, until time.Time) (loadResult, error) {
-	result := loadResult{Requests: 1}
+func receive(address string, until time.Time) (LoadResult, error) {
+	result := LoadResult{Requests: 1}
 	conn, err := net.DialTimeout("tcp", address, 5*time.Second)
 	if err != nil {
 		return result, err

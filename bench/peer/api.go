@@ -1,4 +1,4 @@
-package main
+package peer
 
 import (
 	"bytes"
@@ -14,20 +14,20 @@ import (
 	"syscall"
 )
 
-// apiClient speaks the Engine API with as little of its own as can be, so that what it measures is the engine.
-type apiClient struct {
+// API speaks the Engine API with as little of its own as can be, so that what it measures is the engine.
+type API struct {
 	network, address string
 	base             string
 	http             *http.Client
 }
 
-// newAPI reads unix://PATH or tcp://ADDRESS:PORT. Nothing is connected yet.
-func newAPI(host string) (*apiClient, error) {
+// NewAPI reads unix://PATH or tcp://ADDRESS:PORT. Nothing is connected yet.
+func NewAPI(host string) (*API, error) {
 	network, address, found := strings.Cut(host, "://")
 	if !found || network != "unix" && network != "tcp" {
 		return nil, fmt.Errorf("host %q: only unix:// and tcp:// can be measured", host)
 	}
-	c := &apiClient{network: network, address: address, base: "http://engine/v1.44"}
+	c := &API{network: network, address: address, base: "http://engine/v1.44"}
 	c.http = &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, network, address)
@@ -38,7 +38,7 @@ func newAPI(host string) (*apiClient, error) {
 }
 
 // do sends one request and demands a status below 300. The body is decoded into reply unless that is nil.
-func (c *apiClient) do(ctx context.Context, method, path string, body io.Reader, reply any) error {
+func (c *API) do(ctx context.Context, method, path string, body io.Reader, reply any) error {
 	response, err := c.send(ctx, method, path, "application/json", body)
 	if err != nil {
 		return err
@@ -52,7 +52,7 @@ func (c *apiClient) do(ctx context.Context, method, path string, body io.Reader,
 }
 
 // send sends one request; the caller closes the body of the response.
-func (c *apiClient) send(ctx context.Context, method, path, kind string, body io.Reader) (*http.Response, error) {
+func (c *API) send(ctx context.Context, method, path, kind string, body io.Reader) (*http.Response, error) {
 	request, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
 	if err != nil {
 		return nil, err
@@ -71,12 +71,12 @@ func (c *apiClient) send(ctx context.Context, method, path, kind string, body io
 	return response, nil
 }
 
-func (c *apiClient) ping(ctx context.Context) error {
+func (c *API) Ping(ctx context.Context) error {
 	return c.do(ctx, http.MethodGet, "/_ping", nil, nil)
 }
 
 // listener is the process that opened the socket's other end (SO_PEERCRED of unix(7)).
-func (c *apiClient) listener() (int, error) {
+func (c *API) listener() (int, error) {
 	if c.network != "unix" {
 		return 0, errors.New("only a UNIX socket tells who listens")
 	}
@@ -104,8 +104,8 @@ func (c *apiClient) listener() (int, error) {
 	return int(credentials.Pid), nil
 }
 
-// createRequest is the little of a container's definition that the bench needs.
-type createRequest struct {
+// Definition is the little of a container's definition that the bench needs.
+type Definition struct {
 	Image      string
 	Cmd        []string
 	Labels     map[string]string
@@ -116,7 +116,7 @@ type hostConfig struct {
 	NetworkMode string
 }
 
-func (c *apiClient) create(ctx context.Context, request createRequest) (string, error) {
+func (c *API) Create(ctx context.Context, request Definition) (string, error) {
 	body, err := json.Marshal(request)
 	if err != nil {
 		return "", err
@@ -133,23 +133,23 @@ func (c *apiClient) create(ctx context.Context, request createRequest) (string, 
 	return reply.ID, nil
 }
 
-func (c *apiClient) start(ctx context.Context, id string) error {
+func (c *API) Start(ctx context.Context, id string) error {
 	return c.do(ctx, http.MethodPost, "/containers/"+id+"/start", nil, nil)
 }
 
-// wait returns the exit code when the container does not run any more.
-func (c *apiClient) wait(ctx context.Context, id string) (int, error) {
+// Wait returns the exit code when the container does not run any more.
+func (c *API) Wait(ctx context.Context, id string) (int, error) {
 	var reply struct{ StatusCode int }
 	err := c.do(ctx, http.MethodPost, "/containers/"+id+"/wait", nil, &reply)
 	return reply.StatusCode, err
 }
 
-func (c *apiClient) remove(ctx context.Context, id string) error {
+func (c *API) Remove(ctx context.Context, id string) error {
 	return c.do(ctx, http.MethodDelete, "/containers/"+id+"?force=1&v=1", nil, nil)
 }
 
-// build sends a context to the classic endpoint and returns what the stream of messages said.
-func (c *apiClient) build(ctx context.Context, tag, label string, contextTar io.Reader) (string, error) {
+// Build sends a context to the classic endpoint and returns what the stream of messages said.
+func (c *API) Build(ctx context.Context, tag, label string, contextTar io.Reader) (string, error) {
 	query := url.Values{"t": {tag}, "version": {"1"}, "labels": {`{"` + label + `":""}`}, "rm": {"1"}}
 	response, err := c.send(ctx, http.MethodPost, "/build?"+query.Encode(), "application/x-tar", contextTar)
 	if err != nil {
@@ -178,7 +178,7 @@ func (c *apiClient) build(ctx context.Context, tag, label string, contextTar io.
 }
 
 // caches are the numbers of the build cache's records.
-func (c *apiClient) caches(ctx context.Context) (map[string]bool, error) {
+func (c *API) caches(ctx context.Context) (map[string]bool, error) {
 	var usage struct {
 		BuildCache []struct{ ID string }
 	}
@@ -192,7 +192,7 @@ func (c *apiClient) caches(ctx context.Context) (map[string]bool, error) {
 	return ids, nil
 }
 
-func (c *apiClient) pruneCache(ctx context.Context, id string) error {
+func (c *API) pruneCache(ctx context.Context, id string) error {
 	filter, err := json.Marshal(map[string]map[string]bool{"id": {id: true}})
 	if err != nil {
 		return err

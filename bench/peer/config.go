@@ -1,4 +1,5 @@
-package main
+// Package peer speaks to what is measured: engines by their command lines and APIs, wherever they live, and bare runtimes.
+package peer
 
 import (
 	"encoding/json"
@@ -11,14 +12,14 @@ import (
 
 // The kinds of peers.
 const (
-	kindBerth  = "berth"
-	kindDocker = "docker"
-	kindPodman = "podman"
-	kindBare   = "oci" // a runtime without an engine: runc, crun
+	Berth  = "berth"
+	Docker = "docker"
+	Podman = "podman"
+	Bare   = "oci" // a runtime without an engine: runc, crun
 )
 
-// peerConfig says how a peer is reached: one --peer flag, or one entry of the file that --peers names.
-type peerConfig struct {
+// Config says how a peer is reached: one --peer flag, or one entry of the file that --peers names.
+type Config struct {
 	Name    string            `json:"name"`             // the column's title
 	Kind    string            `json:"kind"`             // berth, docker, podman, oci
 	CLI     string            `json:"cli,omitempty"`    // the command; the kind's own name when empty
@@ -28,10 +29,10 @@ type peerConfig struct {
 	Env     map[string]string `json:"env,omitempty"`
 }
 
-// parsePeer reads name=docker,kind=docker,cli=/usr/bin/docker,host=unix:///run/docker.sock,env.DOCKER_CONFIG=/tmp/x.
+// Parse reads name=docker,kind=docker,cli=/usr/bin/docker,host=unix:///run/docker.sock,env.DOCKER_CONFIG=/tmp/x.
 // A value that holds commas stands in double quotes.
-func parsePeer(text string) (peerConfig, error) {
-	p := peerConfig{Env: map[string]string{}}
+func Parse(text string) (Config, error) {
+	p := Config{Env: map[string]string{}}
 	fields, err := splitFields(text)
 	if err != nil {
 		return p, err
@@ -60,7 +61,7 @@ func parsePeer(text string) (peerConfig, error) {
 			return p, fmt.Errorf("peer %q: unknown key %q", text, key)
 		}
 	}
-	return p.complete()
+	return p.Complete()
 }
 
 // splitFields cuts at commas outside double quotes, and takes the quotes off.
@@ -85,12 +86,12 @@ func splitFields(text string) ([]string, error) {
 	return append(fields, field.String()), nil
 }
 
-// complete fills in what follows from the rest.
-func (p peerConfig) complete() (peerConfig, error) {
+// Complete fills in what follows from the rest.
+func (p Config) Complete() (Config, error) {
 	if p.Kind == "" {
-		p.Kind = map[string]string{"docker": kindDocker, "podman": kindPodman, "runc": kindBare, "crun": kindBare}[p.Name]
+		p.Kind = map[string]string{"docker": Docker, "podman": Podman, "runc": Bare, "crun": Bare}[p.Name]
 	}
-	if !slices.Contains([]string{kindBerth, kindDocker, kindPodman, kindBare}, p.Kind) {
+	if !slices.Contains([]string{Berth, Docker, Podman, Bare}, p.Kind) {
 		return p, fmt.Errorf("peer %q: kind must be berth, docker, podman or oci", p.Name)
 	}
 	if p.Name == "" {
@@ -98,47 +99,47 @@ func (p peerConfig) complete() (peerConfig, error) {
 	}
 	if p.CLI == "" {
 		p.CLI = p.Kind
-		if p.Kind == kindBare {
+		if p.Kind == Bare {
 			p.CLI = p.Name
 		}
 	}
-	if p.Kind == kindDocker && p.Host == "" {
+	if p.Kind == Docker && p.Host == "" {
 		p.Host = "unix:///var/run/docker.sock"
 	}
 	return p, nil
 }
 
-// loadPeers reads a JSON array of peers.
-func loadPeers(path string) ([]peerConfig, error) {
+// Load reads a JSON array of peers.
+func Load(path string) ([]Config, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	var list []peerConfig
+	var list []Config
 	if err := json.Unmarshal(data, &list); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	for i := range list {
-		if list[i], err = list[i].complete(); err != nil {
+		if list[i], err = list[i].Complete(); err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
 	}
 	return list, nil
 }
 
-// defaultPeers are those that a machine may have installed.
-func defaultPeers() []peerConfig {
-	var list []peerConfig
+// Installed are those that a machine may have installed.
+func Installed() []Config {
+	var list []Config
 	for _, name := range []string{"docker", "podman", "runc", "crun"} {
-		if p, err := (peerConfig{Name: name}).complete(); err == nil {
+		if p, err := (Config{Name: name}).Complete(); err == nil {
 			list = append(list, p)
 		}
 	}
 	return list
 }
 
-// missing says why a peer without a prefix can't be there, or nothing.
-func (p peerConfig) missing() string {
+// Missing says why a peer without a prefix can't be there, or nothing.
+func (p Config) Missing() string {
 	if p.Prefix != "" {
 		return ""
 	}

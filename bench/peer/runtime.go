@@ -1,4 +1,4 @@
-package main
+package peer
 
 import (
 	"bytes"
@@ -15,20 +15,20 @@ import (
 	"time"
 )
 
-// bareRuntime is an OCI runtime without an engine around it. It gets the runtime's own default specification, with a
+// Runtime is an OCI runtime without an engine around it. It gets the runtime's own default specification, with a
 // new network namespace (which holds nothing but a loopback device) or with the host's.
-type bareRuntime struct {
-	peerConfig
+type Runtime struct {
+	Config
 	command string
-	version string
+	Version string
 	state   string            // the runtime's --root
 	bundles map[string]string // by network: none, host
 	counter int
 	tag     string
 }
 
-// openBare makes the bundles from the root file system at rootfs.
-func openBare(ctx context.Context, config peerConfig, tag, dir, rootfs string) (*bareRuntime, error) {
+// OpenRuntime makes the bundles from the root file system at rootfs.
+func OpenRuntime(ctx context.Context, config Config, tag, dir, rootfs string) (*Runtime, error) {
 	if config.Prefix != "" {
 		return nil, errors.New("a bare runtime can't have a prefix")
 	}
@@ -36,20 +36,20 @@ func openBare(ctx context.Context, config peerConfig, tag, dir, rootfs string) (
 	if err != nil {
 		return nil, err
 	}
-	r := &bareRuntime{peerConfig: config, command: path, tag: tag, state: filepath.Join(dir, "state"), bundles: map[string]string{}}
+	r := &Runtime{Config: config, command: path, tag: tag, state: filepath.Join(dir, "state"), bundles: map[string]string{}}
 	version, err := exec.CommandContext(ctx, path, "--version").Output()
 	if err != nil {
 		return nil, err
 	}
 	first, _, _ := strings.Cut(string(version), "\n")
-	r.version = first
+	r.Version = first
 	for _, network := range []string{"none", "host"} {
 		bundle := filepath.Join(dir, network)
 		if err := os.MkdirAll(bundle, 0o700); err != nil {
 			return nil, err
 		}
 		if out, err := exec.CommandContext(ctx, path, "spec", "--bundle", bundle).CombinedOutput(); err != nil {
-			return nil, fmt.Errorf("%s spec: %w: %s", config.Name, err, lastLines(string(out)))
+			return nil, fmt.Errorf("%s spec: %w: %s", config.Name, err, LastLines(string(out)))
 		}
 		if err := editSpec(filepath.Join(bundle, "config.json"), rootfs, network); err != nil {
 			return nil, err
@@ -97,8 +97,8 @@ func isNetwork(namespace any) bool {
 	return ok && fields["type"] == "network"
 }
 
-// run runs /bin/true once.
-func (r *bareRuntime) run(ctx context.Context, network string) (time.Duration, error) {
+// Run runs /bin/true once.
+func (r *Runtime) Run(ctx context.Context, network string) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	r.counter++
@@ -109,7 +109,7 @@ func (r *bareRuntime) run(ctx context.Context, network string) (time.Duration, e
 	begin := time.Now()
 	err := cmd.Run()
 	if err != nil {
-		return 0, fmt.Errorf("%s run: %w: %s", r.Name, err, lastLines(complaint.String()))
+		return 0, fmt.Errorf("%s run: %w: %s", r.Name, err, LastLines(complaint.String()))
 	}
 	return time.Since(begin), nil
 }

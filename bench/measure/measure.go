@@ -1,4 +1,5 @@
-package main
+// Package measure takes times, memory and medians, and says on which machine.
+package measure
 
 import (
 	"bufio"
@@ -14,8 +15,8 @@ import (
 	"time"
 )
 
-// median is the middle value, or the mean of the two in the middle. No values: 0.
-func median(values []float64) float64 {
+// Median is the middle value, or the mean of the two in the middle. No values: 0.
+func Median(values []float64) float64 {
 	if len(values) == 0 {
 		return 0
 	}
@@ -27,8 +28,8 @@ func median(values []float64) float64 {
 	return (sorted[middle-1] + sorted[middle]) / 2
 }
 
-// percentile is the smallest value that at least p percent of the values do not exceed (nearest rank).
-func percentile(values []float64, p float64) float64 {
+// Percentile is the smallest value that at least p percent of the values do not exceed (nearest rank).
+func Percentile(values []float64, p float64) float64 {
 	if len(values) == 0 {
 		return 0
 	}
@@ -37,19 +38,19 @@ func percentile(values []float64, p float64) float64 {
 	return sorted[min(max(rank, 0), len(sorted)-1)]
 }
 
-// milliseconds is a duration as the number that the tables show.
-func milliseconds(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e6 }
+// Milliseconds is a duration as the number that the tables show.
+func Milliseconds(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e6 }
 
-// perSecond is an amount divided by a duration. A duration of nothing gives 0, since it measured nothing.
-func perSecond(amount float64, d time.Duration) float64 {
+// PerSecond is an amount divided by a duration. A duration of nothing gives 0, since it measured nothing.
+func PerSecond(amount float64, d time.Duration) float64 {
 	if d <= 0 {
 		return 0
 	}
 	return amount / d.Seconds()
 }
 
-// pause lets a time go by that belongs to what is measured (memory that settles); it is no way to wait for something.
-func pause(ctx context.Context, d time.Duration) error {
+// Pause lets a time go by that belongs to what is measured (memory that settles); it is no way to wait for something.
+func Pause(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
@@ -60,9 +61,9 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// ready asks a server of another program until it answers. Such a program announces its readiness through nothing
+// Ready asks a server of another program until it answers. Such a program announces its readiness through nothing
 // but its answer, so asking again is the only way; the limit is the context's and ten seconds at most.
-func ready(ctx context.Context, what string, ask func(context.Context) error) error {
+func Ready(ctx context.Context, what string, ask func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	again := time.NewTicker(5 * time.Millisecond)
@@ -80,8 +81,8 @@ func ready(ctx context.Context, what string, ask func(context.Context) error) er
 	}
 }
 
-// pssOf sums the proportional set sizes of processes in MB (10^6 bytes). A process that is gone adds nothing.
-func pssOf(pids []int) (float64, error) {
+// PSS sums the proportional set sizes of Processes in MB (10^6 bytes). A process that is gone adds nothing.
+func PSS(pids []int) (float64, error) {
 	total := 0.0
 	for _, pid := range pids {
 		file, err := os.Open(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
@@ -121,66 +122,66 @@ func parsePSS(r io.Reader) (int64, error) {
 	return 0, errors.New("smaps_rollup has no line \"Pss:\"")
 }
 
-// process is one entry of /proc.
-type process struct {
-	pid, parent int
-	name        string // as the kernel keeps it: at most 15 bytes
+// Process is one entry of /proc.
+type Process struct {
+	PID, Parent int
+	Name        string // as the kernel keeps it: at most 15 bytes
 }
 
-// processes lists what runs. Processes that end meanwhile are left out.
-func processes() ([]process, error) {
+// Processes lists what runs. Processes that end meanwhile are left out.
+func Processes() ([]Process, error) {
 	stats, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil {
 		return nil, err
 	}
-	var list []process
+	var list []Process
 	for _, path := range stats {
 		data, err := os.ReadFile(path)
 		if err != nil {
 			continue
 		}
-		if p, err := parseStat(string(data)); err == nil {
+		if p, err := ParseStat(string(data)); err == nil {
 			list = append(list, p)
 		}
 	}
 	return list, nil
 }
 
-// parseStat reads number, name and parent of a /proc/PID/stat line. The name may hold blanks and brackets of its own.
-func parseStat(line string) (process, error) {
+// ParseStat reads number, name and parent of a /proc/PID/stat line. The name may hold blanks and brackets of its own.
+func ParseStat(line string) (Process, error) {
 	opening, closing := strings.IndexByte(line, '('), strings.LastIndexByte(line, ')')
 	if opening < 1 || closing < opening {
-		return process{}, fmt.Errorf("strange line of stat: %q", line)
+		return Process{}, fmt.Errorf("strange line of stat: %q", line)
 	}
 	pid, err := strconv.Atoi(strings.TrimSpace(line[:opening]))
 	if err != nil {
-		return process{}, err
+		return Process{}, err
 	}
 	rest := strings.Fields(line[closing+1:])
 	if len(rest) < 2 {
-		return process{}, fmt.Errorf("short line of stat: %q", line)
+		return Process{}, fmt.Errorf("short line of stat: %q", line)
 	}
 	parent, err := strconv.Atoi(rest[1])
 	if err != nil {
-		return process{}, err
+		return Process{}, err
 	}
-	return process{pid: pid, parent: parent, name: line[opening+1 : closing]}, nil
+	return Process{PID: pid, Parent: parent, Name: line[opening+1 : closing]}, nil
 }
 
-// descendants are all processes below root, without root.
-func descendants(list []process, root int) []process {
-	var below []process
+// Descendants are all Processes below root, without root.
+func Descendants(list []Process, root int) []Process {
+	var below []Process
 	for _, p := range list {
-		if p.parent == root && p.pid != root {
+		if p.Parent == root && p.PID != root {
 			below = append(below, p)
-			below = append(below, descendants(list, p.pid)...)
+			below = append(below, Descendants(list, p.PID)...)
 		}
 	}
 	return below
 }
 
-// ioOf reads how many bytes a process has written through system calls (wchar of /proc/PID/io).
-func ioOf(pid int) (int64, error) {
+// Written reads how many bytes a process has written through system calls (wchar of /proc/PID/io).
+func Written(pid int) (int64, error) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/io", pid))
 	if err != nil {
 		return 0, err
