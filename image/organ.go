@@ -161,7 +161,7 @@ func (o *Organ) open(ctx context.Context) (err error) {
 	o.leases = metadata.NewLeaseManager(o.db)
 	o.names = names.New(o.db)
 	o.archives = &archive.Store{Content: o.content, Protect: o.protect}
-	o.applier = apply.NewFileSystemApplier(o.content)
+	o.applier = pipelined{blobs: o.content, ordinary: apply.NewFileSystemApplier(o.content)}
 	return nil
 }
 
