@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/berth-engine/berth/core"
+	"github.com/berth-engine/berth/engine/define"
 )
 
 // Connect attaches a container to a further network: at once when it runs, else at its next start.
@@ -28,7 +29,7 @@ func (cs *Containers) Connect(ctx context.Context, ref string, n core.Network, e
 		}
 	}
 	c = b.change(func(c *core.Container) {
-		c.Endpoints = mergeEndpoints(c.Endpoints, map[string]*core.Endpoint{n.Name: &endpoint})
+		c.Endpoints = define.JoinEndpoints(c.Endpoints, map[string]*core.Endpoint{n.Name: &endpoint})
 		delete(c.Endpoints, core.NetworkNone)
 	})
 	cs.save(ctx, c, true)
@@ -86,7 +87,7 @@ func (cs *Containers) Disconnect(ctx context.Context, ref string, n core.Network
 		}
 	}
 	c = b.change(func(c *core.Container) {
-		c.Endpoints = mergeEndpoints(c.Endpoints, nil)
+		c.Endpoints = define.JoinEndpoints(c.Endpoints, nil)
 		delete(c.Endpoints, name)
 	})
 	cs.save(ctx, c, true)

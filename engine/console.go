@@ -6,8 +6,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"os/exec"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,9 +15,14 @@ import (
 	"github.com/berth-engine/berth/core"
 )
 
+// Consoles look into running containers.
+type Consoles struct {
+	*ground
+}
+
 // Attach connects a client with the container's streams. One that has not started yet is connected when it starts.
-func (cs *Containers) Attach(ctx context.Context, ref string, options core.AttachOptions, hijack core.Hijack) error {
-	b, err := cs.table.find(ref)
+func (s *Consoles) Attach(ctx context.Context, ref string, options core.AttachOptions, hijack core.Hijack) error {
+	b, err := s.table.find(ref)
 	if err != nil {
 		return err
 	}
@@ -39,7 +42,7 @@ func (cs *Containers) Attach(ctx context.Context, ref string, options core.Attac
 		return err
 	}
 	if options.Logs {
-		if err := cs.replay(ctx, c, options, streams); err != nil {
+		if err := s.replay(ctx, c, options, streams); err != nil {
 			streams.Conn.Close()
 			return err
 		}
@@ -52,8 +55,8 @@ func (cs *Containers) Attach(ctx context.Context, ref string, options core.Attac
 	if c.Config.Tty {
 		streams.DetachKeys = keys
 	}
-	cs.events.container(c, "attach", nil)
-	return cs.ports.Console.Attach(ctx, c.ID, streams)
+	s.events.container(c, "attach", nil)
+	return s.ports.Console.Attach(ctx, c.ID, streams)
 }
 
 // detachKeys reads what the user writes ("ctrl-p,ctrl-q"); nothing means Docker's default.
@@ -69,8 +72,8 @@ func detachKeys(s string) ([]byte, error) {
 }
 
 // replay writes what the container has written so far.
-func (cs *Containers) replay(ctx context.Context, c *core.Container, options core.AttachOptions, streams core.Streams) error {
-	reader, err := cs.readLog(ctx, c, core.LogOptions{Stdout: options.Stdout, Stderr: options.Stderr, Tail: -1}, closedChannel())
+func (s *Consoles) replay(ctx context.Context, c *core.Container, options core.AttachOptions, streams core.Streams) error {
+	reader, err := s.readLog(ctx, c, core.LogOptions{Stdout: options.Stdout, Stderr: options.Stderr, Tail: -1}, closedChannel())
 	if err != nil {
 		return err
 	}
@@ -112,8 +115,8 @@ func closedChannel() chan struct{} {
 }
 
 // Resize sets the size of the container's terminal.
-func (cs *Containers) Resize(ctx context.Context, ref string, height, width uint) error {
-	b, err := cs.table.find(ref)
+func (s *Consoles) Resize(ctx context.Context, ref string, height, width uint) error {
+	b, err := s.table.find(ref)
 	if err != nil {
 		return err
 	}
@@ -121,44 +124,44 @@ func (cs *Containers) Resize(ctx context.Context, ref string, height, width uint
 	if !c.State.Running() {
 		return core.NotRunning(c.ID)
 	}
-	if err := cs.ports.Console.Resize(ctx, c.ID, "", height, width); err != nil {
+	if err := s.ports.Console.Resize(ctx, c.ID, "", height, width); err != nil {
 		return err
 	}
-	cs.events.container(c, "resize", map[string]string{"height": strconv.Itoa(int(height)), "width": strconv.Itoa(int(width))})
+	s.events.container(c, "resize", map[string]string{"height": strconv.Itoa(int(height)), "width": strconv.Itoa(int(width))})
 	return nil
 }
 
 // Logs opens what the container wrote.
-func (cs *Containers) Logs(ctx context.Context, ref string, options core.LogOptions) (core.LogReader, bool, error) {
+func (s *Consoles) Logs(ctx context.Context, ref string, options core.LogOptions) (core.LogReader, bool, error) {
 	if !options.Stdout && !options.Stderr {
 		return nil, false, core.Invalid("Bad parameters: you must choose at least one stream")
 	}
-	b, err := cs.table.find(ref)
+	b, err := s.table.find(ref)
 	if err != nil {
 		return nil, false, err
 	}
 	c := b.view()
 	var done <-chan struct{} = closedChannel()
-	if ended, err := cs.endOf(b); err == nil {
+	if ended, err := b.end(); err == nil {
 		done = ended
 	}
-	reader, err := cs.readLog(ctx, c, options, done)
+	reader, err := s.readLog(ctx, c, options, done)
 	return reader, c.Config.Tty, err
 }
 
-func (cs *Containers) readLog(ctx context.Context, c *core.Container, options core.LogOptions, done <-chan struct{}) (core.LogReader, error) {
+func (s *Consoles) readLog(ctx context.Context, c *core.Container, options core.LogOptions, done <-chan struct{}) (core.LogReader, error) {
 	if c.LogPath == "" {
 		return nil, core.NotImplemented("configured logging driver does not support reading")
 	}
-	return cs.ports.Logs.Read(ctx, c.LogPath, options, done)
+	return s.ports.Logs.Read(ctx, c.LogPath, options, done)
 }
 
 // Top runs ps with the user's arguments and keeps the rows of the container's processes.
-func (cs *Containers) Top(ctx context.Context, ref, psArgs string) ([]string, [][]string, error) {
+func (s *Consoles) Top(ctx context.Context, ref, psArgs string) ([]string, [][]string, error) {
 	if psArgs == "" {
 		psArgs = "-ef"
 	}
-	b, err := cs.table.find(ref)
+	b, err := s.table.find(ref)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -166,54 +169,16 @@ func (cs *Containers) Top(ctx context.Context, ref, psArgs string) ([]string, []
 	if !c.State.Running() {
 		return nil, nil, core.NotRunning(c.ID)
 	}
-	pids, err := cs.ports.Meter.PIDs(ctx, c.ID)
-	if err != nil {
-		return nil, nil, err
+	titles, rows, err := s.ports.Meter.Processes(ctx, c.ID, strings.Fields(psArgs))
+	if err == nil {
+		s.events.container(c, "top", nil)
 	}
-	args := strings.Fields(psArgs)
-	if slices.ContainsFunc(args, func(a string) bool { return strings.HasPrefix(a, "--pid") || a == "-p" || a == "p" || a == "-q" }) {
-		return nil, nil, core.Invalid("invalid ps argument: the processes are those of the container")
-	}
-	out, err := exec.CommandContext(ctx, "ps", args...).Output()
-	if err != nil {
-		if failed, ok := errors.AsType[*exec.ExitError](err); ok {
-			return nil, nil, core.Invalid("ps: %s", strings.TrimSpace(string(failed.Stderr)))
-		}
-		return nil, nil, core.Internal("run ps: %w", err)
-	}
-	cs.events.container(c, "top", nil)
-	return psRows(string(out), pids)
-}
-
-// psRows keeps the header and the rows whose PID is one of those given.
-func psRows(out string, pids []int) ([]string, [][]string, error) {
-	lines := strings.Split(strings.TrimRight(out, "\n"), "\n")
-	titles := strings.Fields(lines[0])
-	at := slices.Index(titles, "PID")
-	if at < 0 {
-		return nil, nil, core.Invalid("Couldn't find PID field in ps output")
-	}
-	var rows [][]string
-	for _, line := range lines[1:] {
-		fields := strings.Fields(line)
-		if len(fields) <= at {
-			continue
-		}
-		pid, err := strconv.Atoi(fields[at])
-		if err != nil || !slices.Contains(pids, pid) {
-			continue
-		}
-		if len(fields) > len(titles) { // the last column is the command, with spaces
-			fields = append(fields[:len(titles)-1], strings.Join(fields[len(titles)-1:], " "))
-		}
-		rows = append(rows, fields)
-	}
-	return titles, rows, nil
+	return titles, rows, err
 }
 
 // Stats measures a container once. One that does not run has nothing but its name.
-func (cs *Containers) Stats(ctx context.Context, ref string) (core.StatsSample, error) {
-	b, err := cs.table.find(ref)
+func (s *Consoles) Stats(ctx context.Context, ref string) (core.StatsSample, error) {
+	b, err := s.table.find(ref)
 	if err != nil {
 		return core.StatsSample{}, err
 	}
@@ -223,6 +188,6 @@ func (cs *Containers) Stats(ctx context.Context, ref string) (core.StatsSample, 
 		sample.Stats.Read = time.Time{}
 		return sample, nil
 	}
-	sample.Stats, err = cs.ports.Meter.Stats(ctx, c.ID)
+	sample.Stats, err = s.ports.Meter.Stats(ctx, c.ID)
 	return sample, err
 }

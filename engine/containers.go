@@ -10,15 +10,21 @@ import (
 	"github.com/berth-engine/berth/engine/object"
 )
 
-// Containers is the noun container: its verbs are methods, one file each.
-type Containers struct {
+// ground is what the types of the engine share: the containers and what they stand on.
+type ground struct {
 	table   *table
 	ports   Ports
 	options Options
 	events  *events
+	log     *slog.Logger
+}
+
+// Containers is the noun container: making, finding, changing and removing. Verbs are methods, one file each.
+type Containers struct {
+	*ground
+	life    *Lifecycle
 	volumes *object.Volumes
 	execs   *Execs
-	log     *slog.Logger
 }
 
 // Inspect finds a container and, with size, measures its layers.
@@ -95,8 +101,8 @@ func (cs *Containers) AnyRunning() bool {
 
 // save writes the record of a container that already lives; a failure is told to the log, because what happened has
 // happened and the shims know it too.
-func (cs *Containers) save(ctx context.Context, c *core.Container, durable bool) {
-	if err := cs.ports.Records.Save(context.WithoutCancel(ctx), c, durable && !c.Host.AutoRemove); err != nil {
-		cs.log.Error("save the record of a container", "container", c.ID, "error", err)
+func (g *ground) save(ctx context.Context, c *core.Container, durable bool) {
+	if err := g.ports.Records.Save(context.WithoutCancel(ctx), c, durable && !c.Host.AutoRemove); err != nil {
+		g.log.Error("save the record of a container", "container", c.ID, "error", err)
 	}
 }

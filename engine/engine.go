@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/berth-engine/berth/core"
+	"github.com/berth-engine/berth/engine/health"
 	"github.com/berth-engine/berth/engine/object"
 )
 
@@ -57,6 +58,8 @@ type Facts struct {
 // Engine is the nouns, wired to each other.
 type Engine struct {
 	Containers *Containers
+	Lifecycle  *Lifecycle
+	Consoles   *Consoles
 	Execs      *Execs
 	Images     *object.Images
 	Networks   *object.Networks
@@ -74,17 +77,23 @@ func New(ports Ports, options Options) *Engine {
 		options.Logger = slog.Default()
 	}
 	events := newEvents(ports.Journal)
-	containers := &Containers{table: newTable(), ports: ports, options: options, events: events, log: options.Logger}
-	containers.execs = newExecs(containers)
-	containers.volumes = object.NewVolumes(ports.VolumeStore, containers, events)
+	g := &ground{table: newTable(), ports: ports, options: options, events: events, log: options.Logger}
+	containers := &Containers{ground: g}
+	execs := newExecs(g)
+	volumes := object.NewVolumes(ports.VolumeStore, containers, events)
 	images := object.NewImages(ports.ImageStore, containers)
+	life := &Lifecycle{ground: g, execs: execs, remove: containers.remove}
+	life.health = health.New(execs.probe, g.healthChanged)
+	containers.life, containers.volumes, containers.execs = life, volumes, execs
 	return &Engine{
 		Containers: containers,
-		Execs:      containers.execs,
+		Lifecycle:  life,
+		Consoles:   &Consoles{g},
+		Execs:      execs,
 		Images:     images,
 		Networks:   object.NewNetworks(ports.Networks, containers, events, options.Logger),
-		Volumes:    containers.volumes,
-		System:     &System{containers: containers, images: images, volumes: containers.volumes, cache: ports.Cache, events: events, facts: options.Facts},
+		Volumes:    volumes,
+		System:     &System{containers: containers, images: images, volumes: volumes, cache: ports.Cache, events: events, facts: options.Facts},
 		events:     events,
 	}
 }

@@ -53,8 +53,8 @@ func boot(t *testing.T, calls *enginetest.Calls, records *enginetest.Records, la
 		ContainersDir: t.TempDir(), DefaultLog: core.LogConfig{Type: "json-file"},
 		LogDrivers: []string{"json-file"}, Runtimes: []string{"berth"},
 	})
-	w.runtime.OnExit = w.Containers.Exited
-	if err := w.Containers.Restore(context.Background()); err != nil {
+	w.runtime.OnExit = w.Lifecycle.Exited
+	if err := w.Restore(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 	return w
@@ -89,14 +89,14 @@ func TestAContainerLivesAndDies(t *testing.T) {
 	if got := w.status(t, "web"); got != core.StatusCreated {
 		t.Fatalf("after create: %s", got)
 	}
-	wait, err := w.Containers.Wait(t.Context(), "web", "next-exit")
+	wait, err := w.Lifecycle.Wait(t.Context(), "web", "next-exit")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Containers.Start(t.Context(), "web"); err != nil {
+	if err := w.Lifecycle.Start(t.Context(), "web"); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Containers.Start(t.Context(), "web"); !errdefs.IsNotModified(err) {
+	if err := w.Lifecycle.Start(t.Context(), "web"); !errdefs.IsNotModified(err) {
 		t.Fatalf("a second start: %v, want not modified", err)
 	}
 	w.runtime.End(id, 7)
@@ -127,7 +127,7 @@ func TestAStartThatFailsIsUndoneInReverse(t *testing.T) {
 	w.create(t, "web", nil)
 	w.calls.Fail("runtime start", enginetest.ErrPlanted)
 	before := len(w.calls.List())
-	err := w.Containers.Start(t.Context(), "web")
+	err := w.Lifecycle.Start(t.Context(), "web")
 	if !errors.Is(err, enginetest.ErrPlanted) {
 		t.Fatalf("start: %v", err)
 	}
@@ -144,7 +144,7 @@ func TestAStartThatFailsIsUndoneInReverse(t *testing.T) {
 		t.Errorf("state after the failure: %+v", view.State)
 	}
 	w.calls.Fail("runtime start", nil)
-	if err := w.Containers.Start(t.Context(), "web"); err != nil {
+	if err := w.Lifecycle.Start(t.Context(), "web"); err != nil {
 		t.Errorf("a start after a failed one: %v", err)
 	}
 }
@@ -173,11 +173,11 @@ func TestStopKillsWhatDoesNotListen(t *testing.T) {
 	w := newWorld(t)
 	w.runtime.Deaf = true
 	w.create(t, "web", nil)
-	if err := w.Containers.Start(t.Context(), "web"); err != nil {
+	if err := w.Lifecycle.Start(t.Context(), "web"); err != nil {
 		t.Fatal(err)
 	}
 	zero := 0
-	if err := w.Containers.Stop(t.Context(), "web", core.StopOptions{Timeout: &zero}); err != nil {
+	if err := w.Lifecycle.Stop(t.Context(), "web", core.StopOptions{Timeout: &zero}); err != nil {
 		t.Fatal(err)
 	}
 	view, err := w.Containers.Inspect(t.Context(), "web", false)
@@ -194,11 +194,11 @@ func TestAContainerWithRemoveIsGoneWhenItsWaiterKnows(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	id := w.create(t, "once", func(r *core.CreateRequest) { r.Host.AutoRemove = true })
-	wait, err := w.Containers.Wait(t.Context(), "once", "removed")
+	wait, err := w.Lifecycle.Wait(t.Context(), "once", "removed")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Containers.Start(t.Context(), "once"); err != nil {
+	if err := w.Lifecycle.Start(t.Context(), "once"); err != nil {
 		t.Fatal(err)
 	}
 	w.runtime.End(id, 3)
@@ -242,7 +242,7 @@ func TestPolicies(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := w.Containers.Start(t.Context(), "web"); err != nil {
+			if err := w.Lifecycle.Start(t.Context(), "web"); err != nil {
 				t.Fatal(err)
 			}
 			w.runtime.End(id, test.code)
@@ -259,7 +259,7 @@ func TestPolicies(t *testing.T) {
 				t.Errorf("status %s, want %s", got, test.want)
 			}
 			zero := 0
-			if err := w.Containers.Stop(t.Context(), "web", core.StopOptions{Timeout: &zero}); err != nil && !errdefs.IsNotModified(err) {
+			if err := w.Lifecycle.Stop(t.Context(), "web", core.StopOptions{Timeout: &zero}); err != nil && !errdefs.IsNotModified(err) {
 				t.Fatal(err)
 			}
 			if got := w.status(t, "web"); got != core.StatusExited {
@@ -277,7 +277,7 @@ func TestADaemonThatComesBackKnowsWhatHappened(t *testing.T) {
 	lost := first.create(t, "lost", nil)
 	never := first.create(t, "never", nil)
 	for _, name := range []string{"lives", "died", "lost"} {
-		if err := first.Containers.Start(t.Context(), name); err != nil {
+		if err := first.Lifecycle.Start(t.Context(), name); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -304,7 +304,7 @@ func TestADaemonThatComesBackKnowsWhatHappened(t *testing.T) {
 	if len(second.sandboxes.Restored) != 1 || second.sandboxes.Restored[0].PID != 4711 {
 		t.Errorf("sandboxes restored: %+v", second.sandboxes.Restored)
 	}
-	wait, err := second.Containers.Wait(t.Context(), "lives", "")
+	wait, err := second.Lifecycle.Wait(t.Context(), "lives", "")
 	if err != nil {
 		t.Fatal(err)
 	}

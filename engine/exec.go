@@ -14,20 +14,19 @@ import (
 // Execs is the noun exec: further processes in running containers. They live in memory only, as in Docker: an exec
 // of a daemon that is gone can't be asked for any more, though its process runs on.
 type Execs struct {
-	containers *Containers
-	mu         sync.Mutex // guards all below
-	byID       map[core.ExecID]*core.Exec
-	done       map[core.ExecID]chan struct{} // closed at the end of a started one
+	*ground
+	mu   sync.Mutex // guards all below
+	byID map[core.ExecID]*core.Exec
+	done map[core.ExecID]chan struct{} // closed at the end of a started one
 }
 
-func newExecs(cs *Containers) *Execs {
-	return &Execs{containers: cs, byID: map[core.ExecID]*core.Exec{}, done: map[core.ExecID]chan struct{}{}}
+func newExecs(g *ground) *Execs {
+	return &Execs{ground: g, byID: map[core.ExecID]*core.Exec{}, done: map[core.ExecID]chan struct{}{}}
 }
 
 // Create notes a process to be started.
 func (es *Execs) Create(_ context.Context, container string, spec core.ExecSpec) (core.ExecID, error) {
-	cs := es.containers
-	b, err := cs.table.find(container)
+	b, err := es.table.find(container)
 	if err != nil {
 		return "", err
 	}
@@ -63,7 +62,7 @@ func (es *Execs) publish(c *core.Container, exec *core.Exec, action string, comm
 	if action == "exec_die" {
 		attributes["exitCode"] = strconv.Itoa(exec.ExitCode)
 	}
-	es.containers.events.container(c, action, attributes)
+	es.events.container(c, action, attributes)
 }
 
 // find gives the exec and its container.
@@ -74,7 +73,7 @@ func (es *Execs) find(ref string) (*core.Exec, *box, error) {
 	if exec == nil {
 		return nil, nil, core.NoSuchExec(ref)
 	}
-	b := es.containers.table.get(exec.ContainerID)
+	b := es.table.get(exec.ContainerID)
 	if b == nil {
 		return nil, nil, core.NoSuchContainer(string(exec.ContainerID))
 	}
@@ -118,7 +117,7 @@ func (es *Execs) Start(ctx context.Context, ref string, options core.ExecStartOp
 func (es *Execs) run(ctx context.Context, c *core.Container, exec *core.Exec, run core.Exec, streams *core.Streams) error {
 	es.publish(c, &run, "exec_start", true)
 	run.Spec.Env = define.ExecEnvironment(c, run.Spec)
-	started, err := es.containers.ports.Runtime.Exec(ctx, c, &run, streams)
+	started, err := es.ports.Runtime.Exec(ctx, c, &run, streams)
 	if err != nil {
 		es.finish(exec, exitCodeOf(err))
 		return err
@@ -195,7 +194,7 @@ func (es *Execs) Resize(ctx context.Context, ref string, height, width uint) err
 	if !running {
 		return core.Conflict("cannot resize a stopped container: exec %s is not running", ref)
 	}
-	return es.containers.ports.Console.Resize(ctx, exec.ContainerID, exec.ID, height, width)
+	return es.ports.Console.Resize(ctx, exec.ContainerID, exec.ID, height, width)
 }
 
 // of lists the execs of a container that run.

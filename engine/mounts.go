@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/berth-engine/berth/core"
@@ -12,68 +11,17 @@ import (
 	"github.com/berth-engine/berth/lib/id"
 )
 
-// resolveMounts turns what the user and the image ask for (`-v`, `--mount`, `--tmpfs`, `--volumes-from`, VOLUME) into
-// mounts, makes the volumes and fills new ones from the image. A later word for a destination replaces an earlier
-// one: volumes-from, then binds, then mounts, then tmpfs, then the image's volumes where nothing else is.
+// resolveMounts makes the volumes that the definition asks for and fills new ones from the image.
 func (cs *Containers) resolveMounts(ctx context.Context, b *box) error {
 	c := b.view()
-	byDestination := map[string]core.Mount{}
 	inherited, err := cs.volumesFrom(c)
 	if err != nil {
 		return err
 	}
-	for _, m := range inherited {
-		byDestination[m.Destination] = m
+	mounts, err := define.Mounts(c, inherited)
+	if err != nil {
+		return err
 	}
-	given := map[string]bool{}
-	put := func(m core.Mount) error {
-		if given[m.Destination] {
-			return core.Invalid("Duplicate mount point: %s", m.Destination)
-		}
-		given[m.Destination] = true
-		byDestination[m.Destination] = m
-		return nil
-	}
-	for _, spec := range c.Host.Binds {
-		m, err := define.Bind(spec)
-		if err != nil {
-			return err
-		}
-		if err := put(m); err != nil {
-			return err
-		}
-	}
-	for _, spec := range c.Host.MountSpecs {
-		m, err := define.Mount(spec)
-		if err != nil {
-			return err
-		}
-		if err := put(m); err != nil {
-			return err
-		}
-	}
-	for destination, options := range c.Host.Tmpfs {
-		m := core.Mount{Type: core.MountTmpfs, Destination: filepath.Clean(destination), RW: true, Mode: options}
-		if options != "" {
-			m.Options = strings.Split(options, ",")
-		}
-		if err := put(m); err != nil {
-			return err
-		}
-	}
-	for destination := range c.Config.Volumes {
-		destination = filepath.Clean(destination)
-		if _, taken := byDestination[destination]; !taken {
-			byDestination[destination] = core.Mount{Type: core.MountVolume, Destination: destination, RW: true}
-		}
-	}
-	mounts := make([]core.Mount, 0, len(byDestination))
-	for _, m := range byDestination {
-		mounts = append(mounts, m)
-	}
-	slices.SortFunc(mounts, func(a, b core.Mount) int {
-		return cmp.Or(cmp.Compare(strings.Count(a.Destination, "/"), strings.Count(b.Destination, "/")), cmp.Compare(a.Destination, b.Destination))
-	})
 	// What is made before a later one fails must be known, so that the ladder's undo finds it.
 	defer func() { b.change(func(c *core.Container) { c.Mounts = mounts }) }()
 	for i := range mounts {

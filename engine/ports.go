@@ -58,8 +58,8 @@ type Console interface {
 // Meter is what the engine needs of the runtime organ: numbers.
 type Meter interface {
 	Stats(ctx context.Context, id core.ContainerID) (core.Stats, error)
-	// PIDs lists the processes of the container, in the host's namespace.
-	PIDs(ctx context.Context, id core.ContainerID) ([]int, error)
+	// Processes runs ps(1) with arguments and keeps the rows of the container's processes.
+	Processes(ctx context.Context, id core.ContainerID, psArgs []string) (titles []string, rows [][]string, err error)
 }
 
 // Sandboxes is what the engine needs of the network organ: containers in networks.

@@ -50,19 +50,19 @@ func (cs *Containers) Remove(ctx context.Context, ref string, options core.Remov
 	if b.view().State.Running() {
 		return core.Conflict("cannot remove container %q: container is running: stop the container before removing or force remove", "/"+b.view().Name)
 	}
-	cs.cancelRestart(b)
+	cs.life.cancelRestart(b)
 	return cs.remove(ctx, b, options)
 }
 
 func (cs *Containers) killForRemoval(ctx context.Context, b *box) error {
-	ended, err := cs.endOf(b)
+	ended, err := b.end()
 	if err != nil {
 		return nil // it ended meanwhile
 	}
 	b.change(func(c *core.Container) { c.StoppedByUser = true })
 	ctx, cancel := context.WithTimeout(ctx, undoTimeout)
 	defer cancel()
-	if err := cs.end(ctx, b, syscall.SIGKILL, time.Duration(0), ended); err != nil {
+	if err := cs.life.end(ctx, b, syscall.SIGKILL, time.Duration(0), ended); err != nil {
 		return core.Internal("cannot remove container %q: could not kill: %w", "/"+b.view().Name, err)
 	}
 	return nil
@@ -76,7 +76,7 @@ func (cs *Containers) remove(ctx context.Context, b *box, options core.RemoveOpt
 	parts := []step{
 		{name: "process", do: func(ctx context.Context) error { return cs.ports.Runtime.Delete(ctx, c.ID) }},
 		{name: "network", do: func(ctx context.Context) error { return cs.ports.Sandboxes.Close(ctx, c.ID) }},
-		{name: "unmount", do: func(ctx context.Context) error { return cs.unmountVolumes(ctx, c) }},
+		{name: "unmount", do: func(ctx context.Context) error { return cs.life.unmountVolumes(ctx, c) }},
 		{name: "volumes", do: func(ctx context.Context) error {
 			if !options.Volumes {
 				return nil
@@ -95,13 +95,13 @@ func (cs *Containers) remove(ctx context.Context, b *box, options core.RemoveOpt
 		if err != nil {
 			dead := b.change(func(c *core.Container) { move(c, core.StatusDead); c.State.Error = err.Error() })
 			cs.save(ctx, dead, true)
-			cs.notify(b, core.WaitResult{Code: c.State.ExitCode, Err: err}, waitRemoval)
+			cs.life.notify(b, core.WaitResult{Code: c.State.ExitCode, Err: err}, waitRemoval)
 			return core.Internal("container %s: remove %s: %w", c.ID, part.name, err)
 		}
 	}
 	cs.table.drop(b)
 	cs.execs.forget(c.ID)
 	cs.events.container(c, "destroy", nil)
-	cs.notify(b, core.WaitResult{Code: c.State.ExitCode}, waitRemoval)
+	cs.life.notify(b, core.WaitResult{Code: c.State.ExitCode}, waitRemoval)
 	return nil
 }

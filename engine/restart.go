@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/berth-engine/berth/core"
+	"github.com/berth-engine/berth/engine/define"
 )
 
 // retry is what the restart policy remembers of a container. Guarded by the box's mu.
@@ -24,8 +25,8 @@ const (
 func (r *retry) reset() { r.delay = 0 }
 
 // nextTry asks the policy whether a container that ended runs again, and when.
-func (cs *Containers) nextTry(b *box, c *core.Container, status core.ExitStatus) (bool, time.Duration) {
-	if !wants(c, status) {
+func (l *Lifecycle) nextTry(b *box, c *core.Container, status core.ExitStatus) (bool, time.Duration) {
+	if !define.RestartWanted(c, status) {
 		return false, 0
 	}
 	b.mu.Lock()
@@ -39,22 +40,8 @@ func (cs *Containers) nextTry(b *box, c *core.Container, status core.ExitStatus)
 	return true, b.retry.delay
 }
 
-// wants reports whether the policy wants the container to run again after this end.
-func wants(c *core.Container, status core.ExitStatus) bool {
-	if c.StoppedByUser {
-		return false
-	}
-	switch policy := c.Host.RestartPolicy; policy.Name {
-	case "always", "unless-stopped":
-		return true
-	case "on-failure":
-		return status.Code != 0 && (policy.MaximumRetryCount == 0 || c.RestartCount < policy.MaximumRetryCount)
-	}
-	return false
-}
-
 // scheduleRestart starts the container again after the delay, unless a stop or a removal comes first.
-func (cs *Containers) scheduleRestart(b *box, delay time.Duration) {
+func (l *Lifecycle) scheduleRestart(b *box, delay time.Duration) {
 	ctx, cancel := context.WithCancel(context.Background())
 	b.mu.Lock()
 	if b.retry.cancel != nil {
@@ -77,17 +64,17 @@ func (cs *Containers) scheduleRestart(b *box, delay time.Duration) {
 		if ctx.Err() != nil || b.view().State.Status != core.StatusRestarting {
 			return
 		}
-		if err := cs.start(ctx, b); err != nil {
-			cs.retryFailed(b, err)
+		if err := l.start(ctx, b); err != nil {
+			l.retryFailed(b, err)
 		}
 	}()
 }
 
 // retryFailed asks the policy again after a start of its own that failed.
-func (cs *Containers) retryFailed(b *box, cause error) {
+func (l *Lifecycle) retryFailed(b *box, cause error) {
 	c := b.view()
-	cs.log.Warn("restart a container", "container", c.ID, "error", cause)
-	again, delay := cs.nextTry(b, c, core.ExitStatus{Code: c.State.ExitCode})
+	l.log.Warn("restart a container", "container", c.ID, "error", cause)
+	again, delay := l.nextTry(b, c, core.ExitStatus{Code: c.State.ExitCode})
 	if !again || b.gone {
 		return
 	}
@@ -95,12 +82,12 @@ func (cs *Containers) retryFailed(b *box, cause error) {
 		move(c, core.StatusRestarting)
 		c.RestartCount++
 	})
-	cs.save(context.Background(), next, false)
-	cs.scheduleRestart(b, delay)
+	l.save(context.Background(), next, false)
+	l.scheduleRestart(b, delay)
 }
 
 // cancelRestart takes back a scheduled try; a container that waited for it is exited afterwards.
-func (cs *Containers) cancelRestart(b *box) {
+func (l *Lifecycle) cancelRestart(b *box) {
 	b.mu.Lock()
 	if b.retry.cancel != nil {
 		b.retry.cancel()
@@ -114,6 +101,6 @@ func (cs *Containers) cancelRestart(b *box) {
 				move(c, core.StatusExited)
 			}
 		})
-		cs.save(context.Background(), c, false)
+		l.save(context.Background(), c, false)
 	}
 }

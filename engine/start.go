@@ -11,11 +11,21 @@ import (
 
 	"github.com/berth-engine/berth/core"
 	"github.com/berth-engine/berth/engine/define"
+	"github.com/berth-engine/berth/engine/health"
 )
 
+// Lifecycle starts and ends containers: by command, by itself when a process ends, by policy.
+type Lifecycle struct {
+	*ground
+	execs  *Execs
+	health *health.Monitor
+	// remove takes a container away that asked for it (--rm); the caller holds op.
+	remove func(ctx context.Context, b *box, options core.RemoveOptions) error
+}
+
 // Start runs a container that does not run. One that runs is core.NotModified.
-func (cs *Containers) Start(ctx context.Context, ref string) error {
-	b, err := cs.table.find(ref)
+func (l *Lifecycle) Start(ctx context.Context, ref string) error {
+	b, err := l.table.find(ref)
 	if err != nil {
 		return err
 	}
@@ -29,7 +39,7 @@ func (cs *Containers) Start(ctx context.Context, ref string) error {
 	b.mu.Lock()
 	b.retry.reset()
 	b.mu.Unlock()
-	return cs.start(ctx, b)
+	return l.start(ctx, b)
 }
 
 // startable says why a container can't be started, if it can't.
@@ -49,11 +59,11 @@ func startable(b *box) error {
 
 // start climbs the ladder of a start; the caller holds op. A failure leaves the container as it was, with the
 // reason in its state.
-func (cs *Containers) start(ctx context.Context, b *box) error {
+func (l *Lifecycle) start(ctx context.Context, b *box) error {
 	// A client that goes away in the middle does not stop the start.
 	ctx = context.WithoutCancel(ctx)
-	run := &starting{cs: cs, b: b, launch: core.Launch{Container: b.view()}}
-	ladder := ladder{name: "start", log: cs.log.With("container", b.c.ID)}
+	run := &starting{l: l, b: b, launch: core.Launch{Container: b.view()}}
+	ladder := ladder{name: "start", log: l.log.With("container", b.c.ID)}
 	defer run.close()
 	if err := ladder.climb(ctx, run.steps()); err != nil {
 		c := b.change(func(c *core.Container) {
@@ -65,10 +75,10 @@ func (cs *Containers) start(ctx context.Context, b *box) error {
 			c.State.PID = 0
 			c.Endpoints, c.Published = run.launch.Container.Endpoints, nil
 		})
-		cs.save(ctx, c, false)
-		cs.notify(b, core.WaitResult{Code: c.State.ExitCode}, waitExit)
+		l.save(ctx, c, false)
+		l.notify(b, core.WaitResult{Code: c.State.ExitCode}, waitExit)
 		if c.Host.AutoRemove {
-			cs.autoRemove(ctx, b)
+			l.autoRemove(ctx, b)
 		}
 		return err
 	}
@@ -77,10 +87,10 @@ func (cs *Containers) start(ctx context.Context, b *box) error {
 	b.mu.Unlock()
 	c := b.view()
 	for _, e := range c.Endpoints {
-		cs.events.Publish(core.Event{Type: "network", Action: "connect", ID: string(e.NetworkID), Attributes: map[string]string{"container": string(c.ID)}})
+		l.events.Publish(core.Event{Type: "network", Action: "connect", ID: string(e.NetworkID), Attributes: map[string]string{"container": string(c.ID)}})
 	}
-	cs.events.container(c, "start", nil)
-	cs.watchHealth(b)
+	l.events.container(c, "start", nil)
+	l.health.Watch(b, true)
 	return nil
 }
 
@@ -102,7 +112,7 @@ func exitCodeOf(err error) int {
 
 // starting is a start under way.
 type starting struct {
-	cs     *Containers
+	l      *Lifecycle
 	b      *box
 	launch core.Launch
 	joined core.Joined
@@ -121,18 +131,18 @@ func (r *starting) close() {
 }
 
 func (r *starting) steps() []step {
-	cs, id := r.cs, r.b.c.ID
+	l, id := r.l, r.b.c.ID
 	return []step{
 		{"rootfs", r.rootfs, nil},
-		{"volumes", r.volumes, func(ctx context.Context) error { return cs.unmountVolumes(ctx, r.b.view()) }},
-		{"network", r.network, func(ctx context.Context) error { return cs.ports.Sandboxes.Close(ctx, id) }},
-		{"process", r.process, func(ctx context.Context) error { return cs.ports.Runtime.Delete(ctx, id) }},
+		{"volumes", r.volumes, func(ctx context.Context) error { return l.unmountVolumes(ctx, r.b.view()) }},
+		{"network", r.network, func(ctx context.Context) error { return l.ports.Sandboxes.Close(ctx, id) }},
+		{"process", r.process, func(ctx context.Context) error { return l.ports.Runtime.Delete(ctx, id) }},
 		{"record", r.record, nil},
 	}
 }
 
 func (r *starting) rootfs(ctx context.Context) (err error) {
-	r.launch.Root, err = r.cs.ports.Layers.Mounts(ctx, r.b.c.ID)
+	r.launch.Root, err = r.l.ports.Layers.Mounts(ctx, r.b.c.ID)
 	return err
 }
 
@@ -142,7 +152,7 @@ func (r *starting) volumes(ctx context.Context) error {
 		fs := core.FSMount{Type: "bind", Source: m.Source, Target: m.Destination}
 		switch m.Type {
 		case core.MountVolume:
-			path, err := r.cs.ports.Volumes.Mount(ctx, m.Name, c.ID)
+			path, err := r.l.ports.Volumes.Mount(ctx, m.Name, c.ID)
 			if err != nil {
 				return err
 			}
@@ -151,7 +161,7 @@ func (r *starting) volumes(ctx context.Context) error {
 				return core.NotImplemented("Berth does not mount a part of a volume yet (volume-subpath=%s)", m.Subpath)
 			}
 		case core.MountBind:
-			if err := r.cs.ports.Volumes.Source(ctx, m.Source, m.Mode != define.MountSyntax); err != nil {
+			if err := r.l.ports.Volumes.Source(ctx, m.Source, m.Mode != define.MountSyntax); err != nil {
 				return err
 			}
 		case core.MountTmpfs:
@@ -170,7 +180,7 @@ func (r *starting) network(ctx context.Context) (err error) {
 	if ref, ok := strings.CutPrefix(c.Host.NetworkMode, "container:"); ok {
 		return r.borrowNetwork(ref)
 	}
-	if r.joined, err = r.cs.ports.Sandboxes.Open(ctx, sandboxOf(c)); err != nil {
+	if r.joined, err = r.l.ports.Sandboxes.Open(ctx, sandboxOf(c)); err != nil {
 		return core.Internal("failed to set up container networking: %w", err)
 	}
 	r.launch.NetNS = r.joined.NS
@@ -180,7 +190,7 @@ func (r *starting) network(ctx context.Context) (err error) {
 
 // borrowNetwork joins another container's namespace and shows its hosts, hostname and resolv.conf.
 func (r *starting) borrowNetwork(ref string) error {
-	other, err := r.cs.table.find(ref)
+	other, err := r.l.table.find(ref)
 	if err != nil {
 		return err
 	}
@@ -250,7 +260,7 @@ func (r *starting) process(ctx context.Context) error {
 	}
 	r.launch.Env = define.Environment(c)
 	r.launch.LogPath = c.LogPath
-	started, err := r.cs.ports.Runtime.Start(ctx, r.launch)
+	started, err := r.l.ports.Runtime.Start(ctx, r.launch)
 	if err != nil {
 		return err
 	}
@@ -261,7 +271,7 @@ func (r *starting) process(ctx context.Context) error {
 		c.State.FinishedAt = time.Time{}
 		c.StoppedByUser = false
 		if r.joined.Endpoints != nil {
-			c.Endpoints = mergeEndpoints(c.Endpoints, r.joined.Endpoints)
+			c.Endpoints = define.JoinEndpoints(c.Endpoints, r.joined.Endpoints)
 		}
 		c.Published = r.joined.Ports
 	})
@@ -271,24 +281,12 @@ func (r *starting) process(ctx context.Context) error {
 	return nil
 }
 
-// mergeEndpoints keeps the endpoints that have no interface (none, host) beside those that were joined.
-func mergeEndpoints(asked, got map[string]*core.Endpoint) map[string]*core.Endpoint {
-	all := make(map[string]*core.Endpoint, len(asked))
-	for name, e := range asked {
-		all[name] = e
-	}
-	for name, e := range got {
-		all[name] = e
-	}
-	return all
-}
-
 func (r *starting) joinPID(mode string) (int, error) {
 	ref, ok := strings.CutPrefix(mode, "container:")
 	if !ok {
 		return 0, nil
 	}
-	other, err := r.cs.table.find(ref)
+	other, err := r.l.table.find(ref)
 	if err != nil {
 		return 0, err
 	}
@@ -300,17 +298,17 @@ func (r *starting) joinPID(mode string) (int, error) {
 }
 
 func (r *starting) record(ctx context.Context) error {
-	return r.cs.ports.Records.Save(ctx, r.b.view(), false)
+	return r.l.ports.Records.Save(ctx, r.b.view(), false)
 }
 
 // unmountVolumes lets go of the container's volumes.
-func (cs *Containers) unmountVolumes(ctx context.Context, c *core.Container) error {
+func (l *Lifecycle) unmountVolumes(ctx context.Context, c *core.Container) error {
 	var first error
 	for _, m := range c.Mounts {
 		if m.Type != core.MountVolume {
 			continue
 		}
-		if err := cs.ports.Volumes.Unmount(ctx, m.Name, c.ID); err != nil && first == nil {
+		if err := l.ports.Volumes.Unmount(ctx, m.Name, c.ID); err != nil && first == nil {
 			first = err
 		}
 	}

@@ -15,15 +15,15 @@ import (
 
 // Stop asks the first process to end, waits, and kills it when it does not. A container that does not run is
 // core.NotModified.
-func (cs *Containers) Stop(ctx context.Context, ref string, options core.StopOptions) error {
-	b, err := cs.table.find(ref)
+func (l *Lifecycle) Stop(ctx context.Context, ref string, options core.StopOptions) error {
+	b, err := l.table.find(ref)
 	if err != nil {
 		return err
 	}
-	return cs.stop(ctx, b, options)
+	return l.stop(ctx, b, options)
 }
 
-func (cs *Containers) stop(ctx context.Context, b *box, options core.StopOptions) error {
+func (l *Lifecycle) stop(ctx context.Context, b *box, options core.StopOptions) error {
 	c := b.view()
 	sig, err := stopSignal(c, options.Signal)
 	if err != nil {
@@ -31,33 +31,33 @@ func (cs *Containers) stop(ctx context.Context, b *box, options core.StopOptions
 	}
 	if c.State.Status == core.StatusRestarting {
 		b.change(func(c *core.Container) { c.StoppedByUser = true })
-		cs.cancelRestart(b)
+		l.cancelRestart(b)
 		return nil
 	}
-	ended, err := cs.endOf(b)
+	ended, err := b.end()
 	if err != nil {
 		return core.NotModified("container %s is already stopped", c.ID)
 	}
 	// From here on the restart policy keeps still.
-	cs.save(ctx, b.change(func(c *core.Container) { c.StoppedByUser = true }), false)
-	cs.stopHealth(b)
-	if err := cs.end(ctx, b, sig, cs.stopTimeout(c, options.Timeout), ended); err != nil {
+	l.save(ctx, b.change(func(c *core.Container) { c.StoppedByUser = true }), false)
+	l.health.Stop(b.c.ID)
+	if err := l.end(ctx, b, sig, l.stopTimeout(c, options.Timeout), ended); err != nil {
 		return err
 	}
-	cs.events.container(b.view(), "stop", nil)
+	l.events.container(b.view(), "stop", nil)
 	return nil
 }
 
 // end sends the signal, waits for the given time (negative: for ever), then sends SIGKILL and waits for the end.
-func (cs *Containers) end(ctx context.Context, b *box, sig syscall.Signal, timeout time.Duration, ended <-chan struct{}) error {
+func (l *Lifecycle) end(ctx context.Context, b *box, sig syscall.Signal, timeout time.Duration, ended <-chan struct{}) error {
 	id := b.c.ID
-	if err := cs.signal(ctx, b, sig); err != nil {
+	if err := l.signal(ctx, b, sig); err != nil {
 		return err
 	}
 	if b.view().State.Status == core.StatusPaused && sig != syscall.SIGKILL {
 		// The signal is delivered when the container thaws.
-		if err := cs.resume(ctx, b); err != nil {
-			cs.log.Warn("thaw a container that stops", "container", id, "error", err)
+		if err := l.resume(ctx, b); err != nil {
+			l.log.Warn("thaw a container that stops", "container", id, "error", err)
 		}
 	}
 	if sig != syscall.SIGKILL {
@@ -74,13 +74,13 @@ func (cs *Containers) end(ctx context.Context, b *box, sig syscall.Signal, timeo
 			return ctx.Err()
 		case <-deadline:
 		}
-		if err := cs.signal(ctx, b, syscall.SIGKILL); err != nil {
+		if err := l.signal(ctx, b, syscall.SIGKILL); err != nil {
 			return err
 		}
 	}
 	if b.view().State.Status == core.StatusPaused {
-		if err := cs.resume(ctx, b); err != nil {
-			cs.log.Warn("thaw a container that was killed", "container", id, "error", err)
+		if err := l.resume(ctx, b); err != nil {
+			l.log.Warn("thaw a container that was killed", "container", id, "error", err)
 		}
 	}
 	select {
@@ -92,22 +92,12 @@ func (cs *Containers) end(ctx context.Context, b *box, sig syscall.Signal, timeo
 }
 
 // signal sends a signal and publishes the event; a process that is gone already is no error.
-func (cs *Containers) signal(ctx context.Context, b *box, sig syscall.Signal) error {
-	if err := cs.ports.Runtime.Signal(ctx, b.c.ID, sig); err != nil && !errors.Is(err, syscall.ESRCH) {
+func (l *Lifecycle) signal(ctx context.Context, b *box, sig syscall.Signal) error {
+	if err := l.ports.Runtime.Signal(ctx, b.c.ID, sig); err != nil && !errors.Is(err, syscall.ESRCH) {
 		return err
 	}
-	cs.events.container(b.view(), "kill", map[string]string{"signal": strconv.Itoa(int(sig))})
+	l.events.container(b.view(), "kill", map[string]string{"signal": strconv.Itoa(int(sig))})
 	return nil
-}
-
-// endOf is the channel that closes when the running process has ended.
-func (cs *Containers) endOf(b *box) (<-chan struct{}, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.ended == nil {
-		return nil, core.NotRunning(b.c.ID)
-	}
-	return b.ended, nil
 }
 
 // stopSignal is the one asked for, the container's, or SIGTERM.
@@ -129,18 +119,18 @@ func parseSignal(s string) (syscall.Signal, error) {
 	return sig, nil
 }
 
-func (cs *Containers) stopTimeout(c *core.Container, asked *int) time.Duration {
+func (l *Lifecycle) stopTimeout(c *core.Container, asked *int) time.Duration {
 	switch {
 	case asked != nil:
 		return time.Duration(*asked) * time.Second
 	case c.Config.StopTimeout != nil:
 		return time.Duration(*c.Config.StopTimeout) * time.Second
 	}
-	return cs.options.StopTimeout
+	return l.options.StopTimeout
 }
 
 // Kill sends a signal to a running container: by default SIGKILL.
-func (cs *Containers) Kill(ctx context.Context, ref, name string) error {
+func (l *Lifecycle) Kill(ctx context.Context, ref, name string) error {
 	sig := syscall.SIGKILL
 	if name != "" {
 		var err error
@@ -148,22 +138,22 @@ func (cs *Containers) Kill(ctx context.Context, ref, name string) error {
 			return err
 		}
 	}
-	b, err := cs.table.find(ref)
+	b, err := l.table.find(ref)
 	if err != nil {
 		return err
 	}
 	c := b.view()
-	ended, err := cs.endOf(b)
+	ended, err := b.end()
 	if err != nil {
 		return core.Conflict("cannot kill container: %s: container %s is not running", strings.TrimPrefix(ref, "/"), c.ID)
 	}
 	if sig == syscall.SIGKILL || isStopSignal(c, sig) {
-		cs.save(ctx, b.change(func(c *core.Container) { c.StoppedByUser = true }), false)
+		l.save(ctx, b.change(func(c *core.Container) { c.StoppedByUser = true }), false)
 	}
 	if sig == syscall.SIGKILL {
-		return cs.end(ctx, b, sig, 0, ended)
+		return l.end(ctx, b, sig, 0, ended)
 	}
-	return cs.signal(ctx, b, sig)
+	return l.signal(ctx, b, sig)
 }
 
 // isStopSignal reports whether the signal is the one that stops this container: then a kill is meant as a stop.
@@ -173,8 +163,8 @@ func isStopSignal(c *core.Container, sig syscall.Signal) bool {
 }
 
 // Restart stops a container that runs and starts it.
-func (cs *Containers) Restart(ctx context.Context, ref string, options core.StopOptions) error {
-	b, err := cs.table.find(ref)
+func (l *Lifecycle) Restart(ctx context.Context, ref string, options core.StopOptions) error {
+	b, err := l.table.find(ref)
 	if err != nil {
 		return err
 	}
@@ -188,7 +178,7 @@ func (cs *Containers) Restart(ctx context.Context, ref string, options core.Stop
 			b.change(func(c *core.Container) { c.Host.AutoRemove = true })
 		}
 	}
-	if err := cs.stop(ctx, b, options); err != nil && !isNotModified(err) {
+	if err := l.stop(ctx, b, options); err != nil && !isNotModified(err) {
 		restore()
 		return err
 	}
@@ -201,16 +191,16 @@ func (cs *Containers) Restart(ctx context.Context, ref string, options core.Stop
 	if err := startable(b); err != nil {
 		return err
 	}
-	if err := cs.start(ctx, b); err != nil {
+	if err := l.start(ctx, b); err != nil {
 		return err
 	}
-	cs.events.container(b.view(), "restart", nil)
+	l.events.container(b.view(), "restart", nil)
 	return nil
 }
 
 // Pause freezes every process of a container.
-func (cs *Containers) Pause(ctx context.Context, ref string) error {
-	b, err := cs.table.find(ref)
+func (l *Lifecycle) Pause(ctx context.Context, ref string) error {
+	b, err := l.table.find(ref)
 	if err != nil {
 		return err
 	}
@@ -225,18 +215,18 @@ func (cs *Containers) Pause(ctx context.Context, ref string) error {
 	default:
 		return core.NotRunning(c.ID)
 	}
-	if err := cs.ports.Runtime.Pause(ctx, b.c.ID); err != nil {
+	if err := l.ports.Runtime.Pause(ctx, b.c.ID); err != nil {
 		return err
 	}
 	c := b.change(func(c *core.Container) { move(c, core.StatusPaused) })
-	cs.save(ctx, c, false)
-	cs.events.container(c, "pause", nil)
+	l.save(ctx, c, false)
+	l.events.container(c, "pause", nil)
 	return nil
 }
 
 // Unpause thaws a container.
-func (cs *Containers) Unpause(ctx context.Context, ref string) error {
-	b, err := cs.table.find(ref)
+func (l *Lifecycle) Unpause(ctx context.Context, ref string) error {
+	b, err := l.table.find(ref)
 	if err != nil {
 		return err
 	}
@@ -247,12 +237,12 @@ func (cs *Containers) Unpause(ctx context.Context, ref string) error {
 	if c := b.view(); c.State.Status != core.StatusPaused {
 		return core.Conflict("container %s is not paused", c.ID)
 	}
-	return cs.resume(ctx, b)
+	return l.resume(ctx, b)
 }
 
 // resume thaws a paused container.
-func (cs *Containers) resume(ctx context.Context, b *box) error {
-	if err := cs.ports.Runtime.Resume(ctx, b.c.ID); err != nil {
+func (l *Lifecycle) resume(ctx context.Context, b *box) error {
+	if err := l.ports.Runtime.Resume(ctx, b.c.ID); err != nil {
 		return err
 	}
 	thawed := false
@@ -262,8 +252,8 @@ func (cs *Containers) resume(ctx context.Context, b *box) error {
 		}
 	})
 	if thawed {
-		cs.save(ctx, c, false)
-		cs.events.container(c, "unpause", nil)
+		l.save(ctx, c, false)
+		l.events.container(c, "unpause", nil)
 	}
 	return nil
 }

@@ -31,7 +31,6 @@ type box struct {
 	c       *core.Container // a value: never changed in place, replaced by change
 	waiters []waiter
 	ended   chan struct{} // closed when the running process ended; nil while none runs
-	probe   *probe        // the health check of the running process; nil without
 	retry   retry         // the restart policy's memory
 	gone    bool          // removed: not in the table any more
 }
@@ -71,6 +70,25 @@ func (b *box) change(edit func(c *core.Container)) *core.Container {
 	b.c = &next
 	return b.c
 }
+
+// end is the channel that closes when the running process has ended.
+func (b *box) end() (<-chan struct{}, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ended == nil {
+		return nil, core.NotRunning(b.c.ID)
+	}
+	return b.ended, nil
+}
+
+// ID names the container.
+func (b *box) ID() core.ContainerID { return b.c.ID }
+
+// View is the container as it is now. The value may be kept and read, never written.
+func (b *box) View() *core.Container { return b.view() }
+
+// Change replaces the container, see change.
+func (b *box) Change(edit func(c *core.Container)) *core.Container { return b.change(edit) }
 
 // add puts a new container into the table and reserves its name.
 func (t *table) add(b *box) error {

@@ -20,13 +20,13 @@ const (
 
 // Wait registers a waiter and returns at once. Conditions: "not-running" (at once for one that does not run),
 // "next-exit", "removed".
-func (cs *Containers) Wait(_ context.Context, ref, condition string) (<-chan core.WaitResult, error) {
+func (l *Lifecycle) Wait(_ context.Context, ref, condition string) (<-chan core.WaitResult, error) {
 	switch condition {
 	case "", "not-running", "next-exit", "removed":
 	default:
 		return nil, core.Invalid("invalid condition: %q", condition)
 	}
-	b, err := cs.table.find(ref)
+	b, err := l.table.find(ref)
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +45,7 @@ func (cs *Containers) Wait(_ context.Context, ref, condition string) (<-chan cor
 }
 
 // notify tells those who wait for an exit, or for the removal (which ends every wait).
-func (cs *Containers) notify(b *box, result core.WaitResult, removal bool) {
+func (l *Lifecycle) notify(b *box, result core.WaitResult, removal bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	kept := b.waiters[:0]

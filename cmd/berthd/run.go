@@ -130,7 +130,7 @@ func open(ctx context.Context, c *config, h *house, log *slog.Logger) (http.Hand
 	}
 	processes, err := runtime.New(runtime.Options{
 		ExecRoot: c.ExecRoot, ShimPath: shim, Warm: warmShims,
-		OnExit: func(exit core.Exit) { e.Containers.Exited(exit) },
+		OnExit: func(exit core.Exit) { e.Lifecycle.Exited(exit) },
 		Logger: log,
 	})
 	if err != nil {
@@ -158,11 +158,11 @@ func open(ctx context.Context, c *config, h *house, log *slog.Logger) (http.Hand
 		Facts:         known,
 		Logger:        log,
 	})
-	if err := e.Containers.Restore(ctx); err != nil {
+	if err := e.Restore(ctx); err != nil {
 		return nil, err
 	}
 	return server.New(server.Options{
-		Containers: e.Containers, Lifecycle: e.Containers, Consoles: e.Containers, Execs: e.Execs,
+		Containers: e.Containers, Lifecycle: e.Lifecycle, Consoles: e.Consoles, Execs: e.Execs,
 		Images: e.Images, Transfers: images.Transfers(), Networks: e.Networks, Volumes: e.Volumes,
 		Builds: builder, System: e.System,
 		Build: wire.Build{

@@ -166,3 +166,17 @@ func Limits(old, set core.Resources) core.Resources {
 	}
 	return next
 }
+
+// RestartWanted reports whether the policy wants the container to run again after this end.
+func RestartWanted(c *core.Container, status core.ExitStatus) bool {
+	if c.StoppedByUser {
+		return false
+	}
+	switch policy := c.Host.RestartPolicy; policy.Name {
+	case "always", "unless-stopped":
+		return true
+	case "on-failure":
+		return status.Code != 0 && (policy.MaximumRetryCount == 0 || c.RestartCount < policy.MaximumRetryCount)
+	}
+	return false
+}

@@ -2,7 +2,9 @@ package define
 
 import (
 	"cmp"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -177,4 +179,62 @@ func BindOptions(m core.Mount) []string {
 		options = append(options, "rprivate")
 	}
 	return options
+}
+
+// Mounts turns what the user and the image ask for (`-v`, `--mount`, `--tmpfs`, VOLUME) into mounts, in the order in
+// which they are mounted. A later word for a destination replaces an earlier one: inherited (`--volumes-from`), then
+// binds, then mounts, then tmpfs, then the image's volumes where nothing else is.
+func Mounts(c *core.Container, inherited []core.Mount) ([]core.Mount, error) {
+	all := map[string]core.Mount{}
+	for _, m := range inherited {
+		all[m.Destination] = m
+	}
+	given, err := givenMounts(c)
+	if err != nil {
+		return nil, err
+	}
+	seen := map[string]bool{}
+	for _, m := range given {
+		if seen[m.Destination] {
+			return nil, core.Invalid("Duplicate mount point: %s", m.Destination)
+		}
+		seen[m.Destination] = true
+		all[m.Destination] = m
+	}
+	for destination := range c.Config.Volumes {
+		destination = filepath.Clean(destination)
+		if _, taken := all[destination]; !taken {
+			all[destination] = core.Mount{Type: core.MountVolume, Destination: destination, RW: true}
+		}
+	}
+	return slices.SortedFunc(maps.Values(all), func(a, b core.Mount) int {
+		return cmp.Or(cmp.Compare(strings.Count(a.Destination, "/"), strings.Count(b.Destination, "/")), cmp.Compare(a.Destination, b.Destination))
+	}), nil
+}
+
+// givenMounts are those that the user names.
+func givenMounts(c *core.Container) ([]core.Mount, error) {
+	var mounts []core.Mount
+	for _, spec := range c.Host.Binds {
+		m, err := Bind(spec)
+		if err != nil {
+			return nil, err
+		}
+		mounts = append(mounts, m)
+	}
+	for _, spec := range c.Host.MountSpecs {
+		m, err := Mount(spec)
+		if err != nil {
+			return nil, err
+		}
+		mounts = append(mounts, m)
+	}
+	for destination, options := range c.Host.Tmpfs {
+		m := core.Mount{Type: core.MountTmpfs, Destination: filepath.Clean(destination), RW: true, Mode: options}
+		if options != "" {
+			m.Options = strings.Split(options, ",")
+		}
+		mounts = append(mounts, m)
+	}
+	return mounts, nil
 }

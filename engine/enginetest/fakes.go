@@ -254,11 +254,11 @@ func (r *Runtime) Stats(context.Context, core.ContainerID) (core.Stats, error) {
 	return core.Stats{Read: time.Now()}, nil
 }
 
-// PIDs is the one process.
-func (r *Runtime) PIDs(_ context.Context, id core.ContainerID) ([]int, error) {
+// Processes is the one process.
+func (r *Runtime) Processes(_ context.Context, id core.ContainerID, _ []string) ([]string, [][]string, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return []int{r.pids[id]}, nil
+	return []string{"PID"}, [][]string{{strconv.Itoa(r.pids[id])}}, nil
 }
 
 // Sandboxes opens nothing.

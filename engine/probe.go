@@ -1,0 +1,75 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"time"
+
+	"github.com/berth-engine/berth/core"
+	"github.com/berth-engine/berth/lib/id"
+)
+
+// probeOutput is how many bytes of a health check's output are kept.
+const probeOutput = 4096
+
+// probe runs a health check as an exec and gathers its output.
+func (es *Execs) probe(ctx context.Context, c *core.Container, command []string, timeout time.Duration) (result core.HealthResult) {
+	result = core.HealthResult{Start: time.Now(), ExitCode: -1}
+	defer func() { result.End = time.Now() }()
+	exec := &core.Exec{
+		ID: core.ExecID(id.New()), ContainerID: c.ID, Started: true, Running: true,
+		Spec: core.ExecSpec{AttachStdout: true, AttachStderr: true, Cmd: command},
+	}
+	done := make(chan struct{})
+	es.mu.Lock()
+	es.byID[exec.ID], es.done[exec.ID] = exec, done
+	es.mu.Unlock()
+	defer func() {
+		es.mu.Lock()
+		delete(es.byID, exec.ID)
+		delete(es.done, exec.ID)
+		es.mu.Unlock()
+	}()
+	ours, theirs := net.Pipe()
+	defer ours.Close()
+	output := make(chan []byte, 1)
+	go func() { output <- head(ours, probeOutput) }()
+	if err := es.run(ctx, c, exec, *exec, &core.Streams{Stdout: true, Stderr: true, Conn: theirs}); err != nil {
+		theirs.Close()
+		result.Output = err.Error()
+		return result
+	}
+	timer := time.NewTimer(timeout)
+	defer timer.Stop()
+	select {
+	case <-done:
+		result.Output = string(<-output)
+		es.mu.Lock()
+		result.ExitCode = exec.ExitCode
+		es.mu.Unlock()
+	case <-timer.C:
+		result.Output = "Health check exceeded timeout (" + timeout.String() + ")"
+		if err := es.ports.Runtime.KillExec(ctx, c.ID, exec.ID); err != nil {
+			es.log.Warn("end a health check that takes too long", "container", c.ID, "error", err)
+		}
+	case <-ctx.Done():
+	}
+	return result
+}
+
+// head reads all that comes and keeps the beginning.
+func head(r io.Reader, limit int64) []byte {
+	var kept bytes.Buffer
+	if _, err := io.CopyN(&kept, r, limit); err == nil {
+		_, _ = io.Copy(io.Discard, r) // the rest is not kept; an error is the end of the stream
+	}
+	return kept.Bytes()
+}
+
+// healthChanged tells a new verdict.
+func (g *ground) healthChanged(c *core.Container) {
+	g.events.container(c, "health_status: "+string(c.State.Health.Status), nil)
+	g.save(context.Background(), c, false)
+}
