@@ -30,6 +30,8 @@ func main() {
 		shim.Init()
 	case shim.IsReaper():
 		os.Exit(shim.Reap(os.Args[1:]))
+	case len(os.Args) == 5 && os.Args[1] == "run":
+		os.Exit(shim.RunBundle(os.Args[2], os.Args[3], os.Args[4]))
 	case len(os.Args) != 2 || os.Args[1] != "private" && os.Args[1] != "host":
 		fmt.Fprintln(os.Stderr, "berth-shim is started by berthd")
 		os.Exit(2)
