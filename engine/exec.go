@@ -119,7 +119,11 @@ func (es *Execs) run(ctx context.Context, c *core.Container, exec *core.Exec, ru
 	run.Spec.Env = define.ExecEnvironment(c, run.Spec)
 	started, err := es.ports.Runtime.Exec(ctx, c, &run, streams)
 	if err != nil {
-		es.finish(exec, exitCodeOf(err))
+		code := define.StartExitCode(err)
+		if code != define.ExitNotFound {
+			code = define.ExitNotExecutable // Docker's for every other exec that can't start
+		}
+		es.finish(exec, code)
 		return err
 	}
 	es.update(exec, func(e *core.Exec) { e.PID = started.PID })

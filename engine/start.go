@@ -71,7 +71,7 @@ func (l *Lifecycle) start(ctx context.Context, b *box) error {
 				move(c, core.StatusExited)
 			}
 			c.State.Error = err.Error()
-			c.State.ExitCode = exitCodeOf(err)
+			c.State.ExitCode = define.StartExitCode(err)
 			c.State.PID = 0
 			c.Endpoints, c.Published = run.launch.Container.Endpoints, nil
 		})
@@ -92,22 +92,6 @@ func (l *Lifecycle) start(ctx context.Context, b *box) error {
 	l.events.container(c, "start", nil)
 	l.health.Watch(b, true)
 	return nil
-}
-
-// exitCodeOf is what the client's exit status shall be: 127 not found, 126 not executable, 128 anything else.
-func exitCodeOf(err error) int {
-	text := err.Error()
-	for _, missing := range []string{"executable file not found", "no such file or directory", "system cannot find the file"} {
-		if strings.Contains(text, missing) {
-			return 127
-		}
-	}
-	for _, denied := range []string{"permission denied", "not a directory", "is a directory"} {
-		if strings.Contains(text, denied) {
-			return 126
-		}
-	}
-	return 128
 }
 
 // starting is a start under way.

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"slices"
 
 	"github.com/berth-engine/berth/core"
 )
@@ -20,7 +21,7 @@ const (
 
 // Wait registers a waiter and returns at once. Conditions: "not-running" (at once for one that does not run),
 // "next-exit", "removed".
-func (l *Lifecycle) Wait(_ context.Context, ref, condition string) (<-chan core.WaitResult, error) {
+func (l *Lifecycle) Wait(ctx context.Context, ref, condition string) (<-chan core.WaitResult, error) {
 	switch condition {
 	case "", "not-running", "next-exit", "removed":
 	default:
@@ -40,8 +41,16 @@ func (l *Lifecycle) Wait(_ context.Context, ref, condition string) (<-chan core.
 		w.result <- core.WaitResult{Code: b.c.State.ExitCode}
 	default:
 		b.waiters = append(b.waiters, w)
+		context.AfterFunc(ctx, func() { b.forget(w) })
 	}
 	return w.result, nil
+}
+
+// forget takes a waiter out who waits no more.
+func (b *box) forget(gone waiter) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.waiters = slices.DeleteFunc(b.waiters, func(w waiter) bool { return w.result == gone.result })
 }
 
 // notify tells those who wait for an exit, or for the removal (which ends every wait).

@@ -97,13 +97,7 @@ func open(ctx context.Context, c *config, h *house, log *slog.Logger) (http.Hand
 		return nil, err
 	}
 	h.opened("journal", journal.Close)
-	images, err := image.New(ctx, image.Options{
-		Root: filepath.Join(c.DataRoot, "image"), LayersRoot: filepath.Join(c.DataRoot, "layers"),
-		Registries:   registries(c),
-		MaxDownloads: c.MaxDownloads, MaxUploads: c.MaxUploads,
-		Events: func(event core.Event) { e.Publish(event) },
-		Log:    log,
-	})
+	images, err := openImages(ctx, c, func(event core.Event) { e.Publish(event) }, log)
 	if err != nil {
 		return nil, err
 	}
@@ -161,16 +155,30 @@ func open(ctx context.Context, c *config, h *house, log *slog.Logger) (http.Hand
 	if err := e.Restore(ctx); err != nil {
 		return nil, err
 	}
+	return api(c, known.KernelVersion, e, images, builder, log), nil
+}
+
+// api puts the Engine API in front of the engine.
+func api(c *config, kernel string, e *engine.Engine, images *image.Organ, builder *build.Builder, log *slog.Logger) http.Handler {
 	return server.New(server.Options{
 		Containers: e.Containers, Lifecycle: e.Lifecycle, Consoles: e.Consoles, Execs: e.Execs,
 		Images: e.Images, Transfers: images.Transfers(), Networks: e.Networks, Volumes: e.Volumes,
 		Builds: builder, System: e.System,
 		Build: wire.Build{
 			Version: version.Version, GitCommit: version.Commit, BuildTime: version.Built,
-			Kernel: known.KernelVersion, Experimental: c.Experimental,
+			Kernel: kernel, Experimental: c.Experimental,
 		},
 		Logger: log,
-	}), nil
+	})
+}
+
+func openImages(ctx context.Context, c *config, events func(core.Event), log *slog.Logger) (*image.Organ, error) {
+	return image.New(ctx, image.Options{
+		Root: filepath.Join(c.DataRoot, "image"), LayersRoot: filepath.Join(c.DataRoot, "layers"),
+		Registries:   registries(c),
+		MaxDownloads: c.MaxDownloads, MaxUploads: c.MaxUploads,
+		Events: events, Log: log,
+	})
 }
 
 // imagePort is the image organ as the engine sees it.

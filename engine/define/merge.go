@@ -180,3 +180,26 @@ func RestartWanted(c *core.Container, status core.ExitStatus) bool {
 	}
 	return false
 }
+
+// Exit codes of processes that could not start, which the docker CLI hands on.
+const (
+	ExitNotExecutable = 126
+	ExitNotFound      = 127
+	ExitNotStarted    = 128
+)
+
+// StartExitCode is what a client's exit status shall be when a process could not start: 127 not found, 126 not executable, 128 anything else.
+func StartExitCode(err error) int {
+	text := err.Error()
+	for _, missing := range []string{"executable file not found", "no such file or directory", "system cannot find the file"} {
+		if strings.Contains(text, missing) {
+			return ExitNotFound
+		}
+	}
+	for _, denied := range []string{"permission denied", "not a directory", "is a directory"} {
+		if strings.Contains(text, denied) {
+			return ExitNotExecutable
+		}
+	}
+	return ExitNotStarted
+}
