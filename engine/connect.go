@@ -18,7 +18,7 @@ func (cs *Containers) Connect(ctx context.Context, ref string, n core.Network, e
 		return "", err
 	}
 	defer b.op.release()
-	c := b.view()
+	c := b.View()
 	if err := connectable(c, n); err != nil {
 		return "", err
 	}
@@ -28,7 +28,7 @@ func (cs *Containers) Connect(ctx context.Context, ref string, n core.Network, e
 			return "", err
 		}
 	}
-	c = b.change(func(c *core.Container) {
+	c = b.Change(func(c *core.Container) {
 		c.Endpoints = define.JoinEndpoints(c.Endpoints, map[string]*core.Endpoint{n.Name: &endpoint})
 		delete(c.Endpoints, core.NetworkNone)
 	})
@@ -73,7 +73,7 @@ func (cs *Containers) Disconnect(ctx context.Context, ref string, n core.Network
 		return "", err
 	}
 	defer b.op.release()
-	c := b.view()
+	c := b.View()
 	if n.Name == core.NetworkHost {
 		return "", core.Invalid("cannot disconnect container from host network - container must be created in host network mode")
 	}
@@ -86,7 +86,7 @@ func (cs *Containers) Disconnect(ctx context.Context, ref string, n core.Network
 			return "", err
 		}
 	}
-	c = b.change(func(c *core.Container) {
+	c = b.Change(func(c *core.Container) {
 		c.Endpoints = define.JoinEndpoints(c.Endpoints, nil)
 		delete(c.Endpoints, name)
 	})

@@ -26,7 +26,7 @@ func (s *Consoles) Attach(ctx context.Context, ref string, options core.AttachOp
 	if err != nil {
 		return err
 	}
-	c := b.view()
+	c := b.View()
 	switch c.State.Status {
 	case core.StatusPaused:
 		return core.Conflict("container %s is paused, unpause the container before attach", ref)
@@ -120,7 +120,7 @@ func (s *Consoles) Resize(ctx context.Context, ref string, height, width uint) e
 	if err != nil {
 		return err
 	}
-	c := b.view()
+	c := b.View()
 	if !c.State.Running() {
 		return core.NotRunning(c.ID)
 	}
@@ -140,7 +140,7 @@ func (s *Consoles) Logs(ctx context.Context, ref string, options core.LogOptions
 	if err != nil {
 		return nil, false, err
 	}
-	c := b.view()
+	c := b.View()
 	var done <-chan struct{} = closedChannel()
 	if ended, err := b.end(); err == nil {
 		done = ended
@@ -165,7 +165,7 @@ func (s *Consoles) Top(ctx context.Context, ref, psArgs string) ([]string, [][]s
 	if err != nil {
 		return nil, nil, err
 	}
-	c := b.view()
+	c := b.View()
 	if !c.State.Running() {
 		return nil, nil, core.NotRunning(c.ID)
 	}
@@ -182,7 +182,7 @@ func (s *Consoles) Stats(ctx context.Context, ref string) (core.StatsSample, err
 	if err != nil {
 		return core.StatsSample{}, err
 	}
-	c := b.view()
+	c := b.View()
 	sample := core.StatsSample{ID: c.ID, Name: c.Name}
 	if !c.State.Running() {
 		sample.Stats.Read = time.Time{}

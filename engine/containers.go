@@ -33,7 +33,7 @@ func (cs *Containers) Inspect(ctx context.Context, ref string, size bool) (core.
 	if err != nil {
 		return core.ContainerView{}, err
 	}
-	c := b.view()
+	c := b.View()
 	view := core.ContainerView{Container: c, ExecIDs: cs.execs.of(c.ID), SizeRw: -1, SizeRoot: -1, ImageName: c.Config.Image}
 	if size {
 		if view.SizeRw, view.SizeRoot, err = cs.ports.Layers.Usage(ctx, c.ID); err != nil {
@@ -57,7 +57,7 @@ func (cs *Containers) Rename(ctx context.Context, ref, name string) error {
 		return err
 	}
 	defer b.op.release()
-	old := b.view().Name
+	old := b.View().Name
 	if old == name {
 		return core.Invalid("Renaming a container with the same name as its current name")
 	}
@@ -67,7 +67,7 @@ func (cs *Containers) Rename(ctx context.Context, ref, name string) error {
 	if err := cs.table.rename(b, name); err != nil {
 		return err
 	}
-	c := b.view()
+	c := b.View()
 	undo := func(cause error) error {
 		if err := cs.table.rename(b, old); err != nil {
 			cs.log.Error("take back a rename", "container", c.ID, "error", err)

@@ -57,7 +57,7 @@ func (cs *Containers) Create(ctx context.Context, request core.CreateRequest) (c
 	if err := ladder.climb(ctx, cs.createSteps(b, image)); err != nil {
 		return "", nil, err
 	}
-	cs.events.container(b.view(), "create", nil)
+	cs.events.container(b.View(), "create", nil)
 	return c.ID, warnings, nil
 }
 
@@ -66,9 +66,9 @@ func (cs *Containers) createSteps(b *box, image core.Image) []step {
 	id := b.c.ID
 	return []step{
 		{"folder", func(ctx context.Context) error {
-			return os.MkdirAll(b.view().Dir, 0o710)
+			return os.MkdirAll(b.View().Dir, 0o710)
 		}, func(ctx context.Context) error {
-			return os.RemoveAll(b.view().Dir)
+			return os.RemoveAll(b.View().Dir)
 		}},
 		{"layer", func(ctx context.Context) error {
 			return cs.ports.Layers.Create(ctx, id, image)
@@ -78,10 +78,10 @@ func (cs *Containers) createSteps(b *box, image core.Image) []step {
 		{"volumes", func(ctx context.Context) error {
 			return cs.resolveMounts(ctx, b)
 		}, func(ctx context.Context) error {
-			return cs.removeAnonymous(ctx, b.view())
+			return cs.removeAnonymous(ctx, b.View())
 		}},
 		{"record", func(ctx context.Context) error {
-			c := b.view()
+			c := b.View()
 			return cs.ports.Records.Save(ctx, c, !c.Host.AutoRemove)
 		}, func(ctx context.Context) error {
 			return cs.ports.Records.Delete(ctx, id)

@@ -30,7 +30,7 @@ func (es *Execs) Create(_ context.Context, container string, spec core.ExecSpec)
 	if err != nil {
 		return "", err
 	}
-	c := b.view()
+	c := b.View()
 	switch {
 	case c.State.Status == core.StatusPaused:
 		return "", core.Paused(c.ID)
@@ -86,7 +86,7 @@ func (es *Execs) Start(ctx context.Context, ref string, options core.ExecStartOp
 	if err != nil {
 		return err
 	}
-	c := b.view()
+	c := b.View()
 	switch {
 	case c.State.Status == core.StatusPaused:
 		return core.Paused(c.ID)
@@ -171,7 +171,7 @@ func (es *Execs) exited(exit core.Exit) {
 		return // of a daemon that is gone, or of a container that is
 	}
 	if es.finish(exec, exit.Status.Code) {
-		es.publish(b.view(), exec, "exec_die", false)
+		es.publish(b.View(), exec, "exec_die", false)
 	}
 }
 

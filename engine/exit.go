@@ -35,7 +35,7 @@ func (l *Lifecycle) ended(ctx context.Context, b *box, status core.ExitStatus) {
 // takeDown is ended for a caller that holds op. The order matters: the network goes before anybody is told, so that
 // whoever waited can use the port again; the record is on the disk before the shim may forget the exit status.
 func (l *Lifecycle) takeDown(ctx context.Context, b *box, status core.ExitStatus) {
-	was := b.view()
+	was := b.View()
 	if !was.State.Running() {
 		return // told twice: by the shim and by restore
 	}
@@ -44,7 +44,7 @@ func (l *Lifecycle) takeDown(ctx context.Context, b *box, status core.ExitStatus
 		l.log.Error("take down the network of a container", "container", was.ID, "error", err)
 	}
 	again, delay := l.nextTry(b, was, status)
-	c := b.change(func(c *core.Container) {
+	c := b.Change(func(c *core.Container) {
 		if again {
 			move(c, core.StatusRestarting)
 			c.RestartCount++

@@ -48,5 +48,5 @@ func (cs *Containers) created(ref string) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, err
 	}
-	return b.view().Created, nil
+	return b.View().Created, nil
 }

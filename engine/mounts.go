@@ -13,7 +13,7 @@ import (
 
 // resolveMounts makes the volumes that the definition asks for and fills new ones from the image.
 func (cs *Containers) resolveMounts(ctx context.Context, b *box) error {
-	c := b.view()
+	c := b.View()
 	inherited, err := cs.volumesFrom(c)
 	if err != nil {
 		return err
@@ -23,7 +23,7 @@ func (cs *Containers) resolveMounts(ctx context.Context, b *box) error {
 		return err
 	}
 	// What is made before a later one fails must be known, so that the ladder's undo finds it.
-	defer func() { b.change(func(c *core.Container) { c.Mounts = mounts }) }()
+	defer func() { b.Change(func(c *core.Container) { c.Mounts = mounts }) }()
 	for i := range mounts {
 		if err := cs.makeMount(ctx, c, &mounts[i]); err != nil {
 			mounts = mounts[:i+1]
@@ -86,7 +86,7 @@ func (cs *Containers) volumesFrom(c *core.Container) ([]core.Mount, error) {
 		if err != nil {
 			return nil, err
 		}
-		for _, m := range other.view().Mounts {
+		for _, m := range other.View().Mounts {
 			if m.Type == core.MountTmpfs {
 				continue
 			}

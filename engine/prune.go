@@ -18,7 +18,7 @@ func (cs *Containers) Prune(ctx context.Context, filters core.Filters) (core.Pru
 	}
 	var pruned core.Pruned
 	for _, b := range cs.table.all() {
-		c := b.view()
+		c := b.View()
 		if c.State.Running() || c.State.Status == core.StatusRestarting || !match(c.Created, c.Config.Labels) {
 			continue
 		}

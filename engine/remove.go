@@ -23,7 +23,7 @@ func (cs *Containers) Remove(ctx context.Context, ref string, options core.Remov
 	if err != nil {
 		return err
 	}
-	switch c := b.view(); {
+	switch c := b.View(); {
 	case c.State.Running() && !options.Force:
 		state := "running"
 		if c.State.Status == core.StatusPaused {
@@ -47,8 +47,8 @@ func (cs *Containers) Remove(ctx context.Context, ref string, options core.Remov
 	if gone {
 		return nil // --rm, or somebody else, was faster
 	}
-	if b.view().State.Running() {
-		return core.Conflict("cannot remove container %q: container is running: stop the container before removing or force remove", "/"+b.view().Name)
+	if b.View().State.Running() {
+		return core.Conflict("cannot remove container %q: container is running: stop the container before removing or force remove", "/"+b.View().Name)
 	}
 	cs.life.cancelRestart(b)
 	return cs.remove(ctx, b, options)
@@ -59,11 +59,11 @@ func (cs *Containers) killForRemoval(ctx context.Context, b *box) error {
 	if err != nil {
 		return nil // it ended meanwhile
 	}
-	b.change(func(c *core.Container) { c.StoppedByUser = true })
+	b.Change(func(c *core.Container) { c.StoppedByUser = true })
 	ctx, cancel := context.WithTimeout(ctx, undoTimeout)
 	defer cancel()
 	if err := cs.life.end(ctx, b, syscall.SIGKILL, time.Duration(0), ended); err != nil {
-		return core.Internal("cannot remove container %q: could not kill: %w", "/"+b.view().Name, err)
+		return core.Internal("cannot remove container %q: could not kill: %w", "/"+b.View().Name, err)
 	}
 	return nil
 }
@@ -72,7 +72,7 @@ func (cs *Containers) killForRemoval(ctx context.Context, b *box) error {
 // and leaves a container that is not wholly gone as dead, so that another try (or restore) can finish the work.
 func (cs *Containers) remove(ctx context.Context, b *box, options core.RemoveOptions) error {
 	ctx = context.WithoutCancel(ctx)
-	c := b.change(func(c *core.Container) { move(c, core.StatusRemoving) })
+	c := b.Change(func(c *core.Container) { move(c, core.StatusRemoving) })
 	parts := []step{
 		{name: "process", do: func(ctx context.Context) error { return cs.ports.Runtime.Delete(ctx, c.ID) }},
 		{name: "network", do: func(ctx context.Context) error { return cs.ports.Sandboxes.Close(ctx, c.ID) }},
@@ -93,7 +93,7 @@ func (cs *Containers) remove(ctx context.Context, b *box, options core.RemoveOpt
 			err = part.do(ctx)
 		}
 		if err != nil {
-			dead := b.change(func(c *core.Container) { move(c, core.StatusDead); c.State.Error = err.Error() })
+			dead := b.Change(func(c *core.Container) { move(c, core.StatusDead); c.State.Error = err.Error() })
 			cs.save(ctx, dead, true)
 			cs.life.notify(b, core.WaitResult{Code: c.State.ExitCode, Err: err}, waitRemoval)
 			return core.Internal("container %s: remove %s: %w", c.ID, part.name, err)

@@ -61,7 +61,7 @@ func (l *Lifecycle) scheduleRestart(b *box, delay time.Duration) {
 			return
 		}
 		defer b.op.release()
-		if ctx.Err() != nil || b.view().State.Status != core.StatusRestarting {
+		if ctx.Err() != nil || b.View().State.Status != core.StatusRestarting {
 			return
 		}
 		if err := l.start(ctx, b); err != nil {
@@ -72,13 +72,13 @@ func (l *Lifecycle) scheduleRestart(b *box, delay time.Duration) {
 
 // retryFailed asks the policy again after a start of its own that failed.
 func (l *Lifecycle) retryFailed(b *box, cause error) {
-	c := b.view()
+	c := b.View()
 	l.log.Warn("restart a container", "container", c.ID, "error", cause)
 	again, delay := l.nextTry(b, c, core.ExitStatus{Code: c.State.ExitCode})
 	if !again || b.gone {
 		return
 	}
-	next := b.change(func(c *core.Container) {
+	next := b.Change(func(c *core.Container) {
 		move(c, core.StatusRestarting)
 		c.RestartCount++
 	})
@@ -96,7 +96,7 @@ func (l *Lifecycle) cancelRestart(b *box) {
 	waiting := b.c.State.Status == core.StatusRestarting
 	b.mu.Unlock()
 	if waiting {
-		c := b.change(func(c *core.Container) {
+		c := b.Change(func(c *core.Container) {
 			if c.State.Status == core.StatusRestarting {
 				move(c, core.StatusExited)
 			}

@@ -83,10 +83,10 @@ func (r *restorer) mustDelete(ctx context.Context, id core.ContainerID) {
 // has one, and what is to be done once the networks are restored.
 func (r *restorer) restoreOne(b *box, a core.Adopted) (*core.Sandbox, func()) {
 	ctx := context.Background()
-	c := b.view()
+	c := b.View()
 	switch {
 	case a.PID != 0:
-		c = b.change(func(c *core.Container) {
+		c = b.Change(func(c *core.Container) {
 			c.State.Status = core.StatusRunning
 			if a.Paused {
 				c.State.Status = core.StatusPaused
@@ -116,7 +116,7 @@ func (r *restorer) restoreOne(b *box, a core.Adopted) (*core.Sandbox, func()) {
 			status = *a.Exit
 		}
 		// It ended while nobody looked: the same work as for an end that somebody saw.
-		b.change(func(c *core.Container) { c.State.Status = core.StatusRunning })
+		b.Change(func(c *core.Container) { c.State.Status = core.StatusRunning })
 		return nil, func() { r.ended(ctx, b, status) }
 	default:
 		// Nothing of it runs: whatever a start left half made goes.
@@ -156,13 +156,13 @@ func (r *restorer) sweepLayers(ctx context.Context) map[core.ContainerID]bool {
 // layer was removed too: the daemon died before the record was gone from the disk.
 func (r *restorer) finishRemovals(ctx context.Context, layers map[core.ContainerID]bool) {
 	for _, b := range r.table.all() {
-		c := b.view()
+		c := b.View()
 		begun := c.State.Status == core.StatusRemoving || c.State.Status == core.StatusDead || layers != nil && !layers[c.ID]
 		ended := c.Host.AutoRemove && !c.State.StartedAt.IsZero()
 		if c.State.Running() || c.State.Status == core.StatusRestarting || !begun && !ended {
 			continue
 		}
-		b.change(func(c *core.Container) { c.State.Status = core.StatusExited })
+		b.Change(func(c *core.Container) { c.State.Status = core.StatusExited })
 		if err := r.containers.Remove(ctx, string(c.ID), core.RemoveOptions{Volumes: true}); err != nil {
 			r.log.Error("finish the removal of a container", "container", c.ID, "error", err)
 		}
@@ -172,7 +172,7 @@ func (r *restorer) finishRemovals(ctx context.Context, layers map[core.Container
 // applyPolicies starts what should run: it ran, or waited for its next try, when the machine or the daemon went down.
 func (r *restorer) applyPolicies(ctx context.Context) {
 	for _, b := range r.table.all() {
-		c := b.view()
+		c := b.View()
 		if c.State.Running() {
 			continue
 		}
@@ -182,7 +182,7 @@ func (r *restorer) applyPolicies(ctx context.Context) {
 		}
 		// "always" comes back even when the user had stopped it; "unless-stopped" does not.
 		if c.Host.RestartPolicy.Name == "always" && !c.State.StartedAt.IsZero() {
-			b.change(func(c *core.Container) { move(c, core.StatusRestarting) })
+			b.Change(func(c *core.Container) { move(c, core.StatusRestarting) })
 			r.scheduleRestart(b, 0)
 		}
 	}

@@ -62,11 +62,11 @@ func startable(b *box) error {
 func (l *Lifecycle) start(ctx context.Context, b *box) error {
 	// A client that goes away in the middle does not stop the start.
 	ctx = context.WithoutCancel(ctx)
-	run := &starting{l: l, b: b, launch: core.Launch{Container: b.view()}}
+	run := &starting{l: l, b: b, launch: core.Launch{Container: b.View()}}
 	ladder := ladder{name: "start", log: l.log.With("container", b.c.ID)}
 	defer run.close()
 	if err := ladder.climb(ctx, run.steps()); err != nil {
-		c := b.change(func(c *core.Container) {
+		c := b.Change(func(c *core.Container) {
 			if !c.State.StartedAt.IsZero() { // one that never ran stays created, as in Docker
 				move(c, core.StatusExited)
 			}
@@ -85,7 +85,7 @@ func (l *Lifecycle) start(ctx context.Context, b *box) error {
 	b.mu.Lock()
 	b.retry.startedAt = time.Now()
 	b.mu.Unlock()
-	c := b.view()
+	c := b.View()
 	for _, e := range c.Endpoints {
 		l.events.Publish(core.Event{Type: "network", Action: "connect", ID: string(e.NetworkID), Attributes: map[string]string{"container": string(c.ID)}})
 	}
@@ -118,7 +118,7 @@ func (r *starting) steps() []step {
 	l, id := r.l, r.b.c.ID
 	return []step{
 		{"rootfs", r.rootfs, nil},
-		{"volumes", r.volumes, func(ctx context.Context) error { return l.unmountVolumes(ctx, r.b.view()) }},
+		{"volumes", r.volumes, func(ctx context.Context) error { return l.unmountVolumes(ctx, r.b.View()) }},
 		{"network", r.network, func(ctx context.Context) error { return l.ports.Sandboxes.Close(ctx, id) }},
 		{"process", r.process, func(ctx context.Context) error { return l.ports.Runtime.Delete(ctx, id) }},
 		{"record", r.record, nil},
@@ -178,7 +178,7 @@ func (r *starting) borrowNetwork(ref string) error {
 	if err != nil {
 		return err
 	}
-	o := other.view()
+	o := other.View()
 	if !o.State.Running() {
 		return core.Conflict("cannot join network of a non running container: %s", o.ID)
 	}
@@ -248,7 +248,7 @@ func (r *starting) process(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.b.change(func(c *core.Container) {
+	r.b.Change(func(c *core.Container) {
 		move(c, core.StatusRunning)
 		c.State.PID, c.State.StartedAt = started.PID, started.At
 		c.State.ExitCode, c.State.Error, c.State.OOMKilled = 0, "", false
@@ -274,7 +274,7 @@ func (r *starting) joinPID(mode string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	o := other.view()
+	o := other.View()
 	if !o.State.Running() {
 		return 0, core.NotRunning(o.ID)
 	}
@@ -282,7 +282,7 @@ func (r *starting) joinPID(mode string) (int, error) {
 }
 
 func (r *starting) record(ctx context.Context) error {
-	return r.l.ports.Records.Save(ctx, r.b.view(), false)
+	return r.l.ports.Records.Save(ctx, r.b.View(), false)
 }
 
 // unmountVolumes lets go of the container's volumes.

@@ -24,13 +24,13 @@ func (l *Lifecycle) Stop(ctx context.Context, ref string, options core.StopOptio
 }
 
 func (l *Lifecycle) stop(ctx context.Context, b *box, options core.StopOptions) error {
-	c := b.view()
+	c := b.View()
 	sig, err := stopSignal(c, options.Signal)
 	if err != nil {
 		return err
 	}
 	if c.State.Status == core.StatusRestarting {
-		b.change(func(c *core.Container) { c.StoppedByUser = true })
+		b.Change(func(c *core.Container) { c.StoppedByUser = true })
 		l.cancelRestart(b)
 		return nil
 	}
@@ -39,12 +39,12 @@ func (l *Lifecycle) stop(ctx context.Context, b *box, options core.StopOptions) 
 		return core.NotModified("container %s is already stopped", c.ID)
 	}
 	// From here on the restart policy keeps still.
-	l.save(ctx, b.change(func(c *core.Container) { c.StoppedByUser = true }), false)
+	l.save(ctx, b.Change(func(c *core.Container) { c.StoppedByUser = true }), false)
 	l.health.Stop(b.c.ID)
 	if err := l.end(ctx, b, sig, l.stopTimeout(c, options.Timeout), ended); err != nil {
 		return err
 	}
-	l.events.container(b.view(), "stop", nil)
+	l.events.container(b.View(), "stop", nil)
 	return nil
 }
 
@@ -54,7 +54,7 @@ func (l *Lifecycle) end(ctx context.Context, b *box, sig syscall.Signal, timeout
 	if err := l.signal(ctx, b, sig); err != nil {
 		return err
 	}
-	if b.view().State.Status == core.StatusPaused && sig != syscall.SIGKILL {
+	if b.View().State.Status == core.StatusPaused && sig != syscall.SIGKILL {
 		// The signal is delivered when the container thaws.
 		if err := l.resume(ctx, b); err != nil {
 			l.log.Warn("thaw a container that stops", "container", id, "error", err)
@@ -78,7 +78,7 @@ func (l *Lifecycle) end(ctx context.Context, b *box, sig syscall.Signal, timeout
 			return err
 		}
 	}
-	if b.view().State.Status == core.StatusPaused {
+	if b.View().State.Status == core.StatusPaused {
 		if err := l.resume(ctx, b); err != nil {
 			l.log.Warn("thaw a container that was killed", "container", id, "error", err)
 		}
@@ -96,7 +96,7 @@ func (l *Lifecycle) signal(ctx context.Context, b *box, sig syscall.Signal) erro
 	if err := l.ports.Runtime.Signal(ctx, b.c.ID, sig); err != nil && !errors.Is(err, syscall.ESRCH) {
 		return err
 	}
-	l.events.container(b.view(), "kill", map[string]string{"signal": strconv.Itoa(int(sig))})
+	l.events.container(b.View(), "kill", map[string]string{"signal": strconv.Itoa(int(sig))})
 	return nil
 }
 
@@ -142,13 +142,13 @@ func (l *Lifecycle) Kill(ctx context.Context, ref, name string) error {
 	if err != nil {
 		return err
 	}
-	c := b.view()
+	c := b.View()
 	ended, err := b.end()
 	if err != nil {
 		return core.Conflict("cannot kill container: %s: container %s is not running", strings.TrimPrefix(ref, "/"), c.ID)
 	}
 	if sig == syscall.SIGKILL || isStopSignal(c, sig) {
-		l.save(ctx, b.change(func(c *core.Container) { c.StoppedByUser = true }), false)
+		l.save(ctx, b.Change(func(c *core.Container) { c.StoppedByUser = true }), false)
 	}
 	if sig == syscall.SIGKILL {
 		return l.end(ctx, b, sig, 0, ended)
@@ -169,13 +169,13 @@ func (l *Lifecycle) Restart(ctx context.Context, ref string, options core.StopOp
 		return err
 	}
 	// A container with --rm must not vanish between its end and its start.
-	keep := b.view().Host.AutoRemove
+	keep := b.View().Host.AutoRemove
 	if keep {
-		b.change(func(c *core.Container) { c.Host.AutoRemove = false })
+		b.Change(func(c *core.Container) { c.Host.AutoRemove = false })
 	}
 	restore := func() {
 		if keep {
-			b.change(func(c *core.Container) { c.Host.AutoRemove = true })
+			b.Change(func(c *core.Container) { c.Host.AutoRemove = true })
 		}
 	}
 	if err := l.stop(ctx, b, options); err != nil && !isNotModified(err) {
@@ -194,7 +194,7 @@ func (l *Lifecycle) Restart(ctx context.Context, ref string, options core.StopOp
 	if err := l.start(ctx, b); err != nil {
 		return err
 	}
-	l.events.container(b.view(), "restart", nil)
+	l.events.container(b.View(), "restart", nil)
 	return nil
 }
 
@@ -208,7 +208,7 @@ func (l *Lifecycle) Pause(ctx context.Context, ref string) error {
 		return err
 	}
 	defer b.op.release()
-	switch c := b.view(); c.State.Status {
+	switch c := b.View(); c.State.Status {
 	case core.StatusPaused:
 		return core.Conflict("container %s is already paused", c.ID)
 	case core.StatusRunning:
@@ -218,7 +218,7 @@ func (l *Lifecycle) Pause(ctx context.Context, ref string) error {
 	if err := l.ports.Runtime.Pause(ctx, b.c.ID); err != nil {
 		return err
 	}
-	c := b.change(func(c *core.Container) { move(c, core.StatusPaused) })
+	c := b.Change(func(c *core.Container) { move(c, core.StatusPaused) })
 	l.save(ctx, c, false)
 	l.events.container(c, "pause", nil)
 	return nil
@@ -234,7 +234,7 @@ func (l *Lifecycle) Unpause(ctx context.Context, ref string) error {
 		return err
 	}
 	defer b.op.release()
-	if c := b.view(); c.State.Status != core.StatusPaused {
+	if c := b.View(); c.State.Status != core.StatusPaused {
 		return core.Conflict("container %s is not paused", c.ID)
 	}
 	return l.resume(ctx, b)
@@ -246,7 +246,7 @@ func (l *Lifecycle) resume(ctx context.Context, b *box) error {
 		return err
 	}
 	thawed := false
-	c := b.change(func(c *core.Container) {
+	c := b.Change(func(c *core.Container) {
 		if thawed = c.State.Status == core.StatusPaused; thawed {
 			move(c, core.StatusRunning)
 		}

@@ -28,7 +28,7 @@ type box struct {
 	op lock
 
 	mu      sync.Mutex
-	c       *core.Container // a value: never changed in place, replaced by change
+	c       *core.Container // a value: never changed in place, replaced by Change
 	waiters []waiter
 	ended   chan struct{} // closed when the running process ended; nil while none runs
 	retry   retry         // the restart policy's memory
@@ -53,16 +53,16 @@ func newBox(c *core.Container) *box {
 	return &box{op: make(lock, 1), c: c}
 }
 
-// view is the container as it is now. The value may be kept and read, never written.
-func (b *box) view() *core.Container {
+// View is the container as it is now. The value may be kept and read, never written.
+func (b *box) View() *core.Container {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.c
 }
 
-// change replaces the container by a copy that edit has worked on and gives the new value. Maps and slices of the
+// Change replaces the container by a copy that edit has worked on and gives the new value. Maps and slices of the
 // copy are shared with the old value: edit replaces them, it does not write into them.
-func (b *box) change(edit func(c *core.Container)) *core.Container {
+func (b *box) Change(edit func(c *core.Container)) *core.Container {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	next := *b.c
@@ -83,12 +83,6 @@ func (b *box) end() (<-chan struct{}, error) {
 
 // ID names the container.
 func (b *box) ID() core.ContainerID { return b.c.ID }
-
-// View is the container as it is now. The value may be kept and read, never written.
-func (b *box) View() *core.Container { return b.view() }
-
-// Change replaces the container, see change.
-func (b *box) Change(edit func(c *core.Container)) *core.Container { return b.change(edit) }
 
 // add puts a new container into the table and reserves its name.
 func (t *table) add(b *box) error {
@@ -122,9 +116,9 @@ func (t *table) rename(b *box, name string) error {
 	if by, taken := t.names[name]; taken {
 		return core.NameInUse(name, by)
 	}
-	delete(t.names, b.view().Name)
+	delete(t.names, b.View().Name)
 	t.names[name] = b.c.ID
-	b.change(func(c *core.Container) { c.Name = name })
+	b.Change(func(c *core.Container) { c.Name = name })
 	return nil
 }
 
@@ -171,7 +165,7 @@ func (t *table) all() []*box {
 	}
 	t.mu.RUnlock()
 	sort.Slice(list, func(i, j int) bool {
-		a, b := list[i].view(), list[j].view()
+		a, b := list[i].View(), list[j].View()
 		if a.Created.Equal(b.Created) {
 			return a.ID < b.ID
 		}
@@ -185,7 +179,7 @@ func (t *table) views() []*core.Container {
 	boxes := t.all()
 	list := make([]*core.Container, len(boxes))
 	for i, b := range boxes {
-		list[i] = b.view()
+		list[i] = b.View()
 	}
 	return list
 }

@@ -18,7 +18,7 @@ func (cs *Containers) Update(ctx context.Context, ref string, resources core.Res
 		return nil, err
 	}
 	defer b.op.release()
-	c := b.view()
+	c := b.View()
 	if c.State.Status == core.StatusRemoving || c.State.Status == core.StatusDead {
 		return nil, core.Conflict("container is marked for removal and cannot be \"update\"")
 	}
@@ -42,7 +42,7 @@ func (cs *Containers) Update(ctx context.Context, ref string, resources core.Res
 			return nil, err
 		}
 	}
-	c = b.change(func(c *core.Container) {
+	c = b.Change(func(c *core.Container) {
 		c.Host.Resources = next
 		if policy != nil && policy.Name != "" {
 			c.Host.RestartPolicy = *policy
