@@ -6,13 +6,9 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/containerd/errdefs"
-
 	"github.com/berth-engine/berth/core"
 	"github.com/berth-engine/berth/lib/failpoint"
 )
-
-func isNotModified(err error) bool { return errdefs.IsNotModified(err) }
 
 // Remove deletes a container; with Force it is killed first.
 func (cs *Containers) Remove(ctx context.Context, ref string, options core.RemoveOptions) error {

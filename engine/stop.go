@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"github.com/moby/sys/signal"
 
 	"github.com/berth-engine/berth/core"
@@ -178,7 +179,7 @@ func (l *Lifecycle) Restart(ctx context.Context, ref string, options core.StopOp
 			b.Change(func(c *core.Container) { c.Host.AutoRemove = true })
 		}
 	}
-	if err := l.stop(ctx, b, options); err != nil && !isNotModified(err) {
+	if err := l.stop(ctx, b, options); err != nil && !errdefs.IsNotModified(err) {
 		restore()
 		return err
 	}
