@@ -13,7 +13,6 @@ import (
 	"github.com/containerd/containerd/v2/core/leases"
 	"github.com/containerd/containerd/v2/core/remotes/docker"
 	"github.com/containerd/containerd/v2/core/snapshots"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/berth-engine/berth/core"
 )
@@ -26,7 +25,8 @@ type Options struct {
 	// Namespace is containerd's namespace in which the image organ keeps everything.
 	Namespace string
 	// Content, Snapshotter, Images and Leases are views of the image organ's metadata database. BuildKit passes bare
-	// contexts; the organ puts the namespace in.
+	// contexts; the organ puts the namespace in. Images keeps an image that loses its last name as a dangling one, and
+	// tells of new names.
 	Content         content.Store
 	Snapshotter     snapshots.Snapshotter
 	SnapshotterName string // "overlayfs" when empty
@@ -37,9 +37,6 @@ type Options struct {
 	// Hosts says how registries are reached; nil: BuildKit's defaults.
 	Hosts docker.RegistryHosts
 
-	// Tag gives an image its name. The image organ does it, so that an image which loses its last name stays as a
-	// dangling one, and events are told. nil: the name is written to Images as it is.
-	Tag func(ctx context.Context, name string, target ocispec.Descriptor) error
 	// DanglingPrefix begins the name ("prefix@sha256:…") under which an image without a tag is kept; the image organ
 	// knows it. Empty: "moby-dangling", as in Docker.
 	DanglingPrefix string

@@ -110,7 +110,7 @@ func newWorker(ctx context.Context, options Options, hosts hostsFunc) (*imageWor
 	networks := providers(options)
 	cdiManager := cdidevices.NewManager(devices, nil)
 	blobs := containerdsnapshot.NewContentStore(options.Content, options.Namespace)
-	names := namedImages{store: options.Images, namespace: options.Namespace, tag: options.Tag}
+	names := namedImages{store: options.Images, namespace: options.Namespace}
 	w, err := base.NewWorker(ctx, base.WorkerOpt{
 		ID:               id,
 		Root:             options.Root,

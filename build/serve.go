@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"net/http"
 
@@ -19,6 +20,8 @@ func (b *Builder) ServeGRPC(w http.ResponseWriter, r *http.Request) {
 	(&http2.Server{}).ServeConn(conn, &http2.ServeConnOpts{
 		Context: quieten(context.WithoutCancel(r.Context()), b.log),
 		Handler: e.server,
+		// A client that went away is no news.
+		BaseConfig: &http.Server{ErrorLog: slog.NewLogLogger(b.log.Handler(), slog.LevelDebug)},
 	})
 }
 

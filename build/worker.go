@@ -21,7 +21,6 @@ import (
 	"github.com/moby/buildkit/solver/pb"
 	"github.com/moby/buildkit/worker"
 	"github.com/moby/buildkit/worker/base"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/berth-engine/berth/core"
 )
@@ -147,12 +146,11 @@ func tags(names []string) ([]string, error) {
 	return complete, nil
 }
 
-// namedImages is the image organ's store as BuildKit sees it: within the organ's namespace, and with new names given
-// through the organ.
+// namedImages is the image organ's store as BuildKit sees it: within the organ's namespace, which BuildKit's contexts
+// lack. The organ itself sees to it that an image which loses its last name stays as a dangling one.
 type namedImages struct {
 	store     images.Store
 	namespace string
-	tag       func(ctx context.Context, name string, target ocispec.Descriptor) error
 }
 
 func (s namedImages) in(ctx context.Context) context.Context {
@@ -171,18 +169,12 @@ func (s namedImages) List(ctx context.Context, filters ...string) ([]images.Imag
 
 // Create names an image.
 func (s namedImages) Create(ctx context.Context, image images.Image) (images.Image, error) {
-	if s.tag == nil {
-		return s.store.Create(s.in(ctx), image)
-	}
-	return image, s.tag(s.in(ctx), image.Name, image.Target)
+	return s.store.Create(s.in(ctx), image)
 }
 
-// Update moves a name to an image. With a Tag of the organ it also makes the name: the exporter tries Update first.
+// Update moves a name to an image.
 func (s namedImages) Update(ctx context.Context, image images.Image, fields ...string) (images.Image, error) {
-	if s.tag == nil {
-		return s.store.Update(s.in(ctx), image, fields...)
-	}
-	return image, s.tag(s.in(ctx), image.Name, image.Target)
+	return s.store.Update(s.in(ctx), image, fields...)
 }
 
 // Delete takes a name away.
