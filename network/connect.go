@@ -70,11 +70,11 @@ func (sb *sandbox) plug(ctx context.Context, e *endpoint) error {
 			return slices.ContainsFunc(list, func(l link.Interface) bool { return l.Name == name })
 		}
 		for i := 0; e.Interface == "" || taken(e.Interface); i++ {
-			if e.Interface = sb.interfaceName(e, i); i > len(list) {
+			if e.Interface = interfaceName(e, i); i > len(list) {
 				return core.Conflict("the container has an interface %s already", e.Interface)
 			}
 		}
-		var outside, up, address link.Batch
+		var outside, up, settle link.Batch
 		outside.AddVeth(link.Veth{Host: e.host, Peer: e.Interface, PeerMAC: e.MAC, MTU: n.mtu, Master: n.index, Port: port, NS: int(sb.ns.Fd())})
 		if err := sb.shared.conn.Apply(ctx, &outside); err != nil {
 			return err
@@ -88,8 +88,9 @@ func (sb *sandbox) plug(ctx context.Context, e *endpoint) error {
 		}
 		e.index = found.Index
 		up.Up(e.Interface)
-		e.address(&address)
-		return errors.Join(inside.Apply(ctx, &up), inside.Apply(ctx, &address))
+		e.address(&up)
+		settle.Settle(e.host)
+		return errors.Join(inside.Apply(ctx, &up), sb.shared.conn.Apply(ctx, &settle))
 	})
 }
 
@@ -158,9 +159,8 @@ func (sb *sandbox) leave(ctx context.Context, e *endpoint) error {
 	e.releaseAddresses()
 	sb.shared.mu.Lock()
 	sb.endpoints = slices.DeleteFunc(slices.Clone(sb.endpoints), func(o *endpoint) bool { return o == e })
-	named := slices.ContainsFunc(sb.endpoints, func(o *endpoint) bool { return o.network.zone != nil })
 	sb.shared.mu.Unlock()
-	if !named && sb.resolver != nil {
+	if !sb.named() && sb.resolver != nil {
 		err = errors.Join(err, sb.resolver.Close())
 		sb.resolver = nil
 	}

@@ -75,19 +75,19 @@ func neighbour(t testing.TB) *os.File {
 	t.Helper()
 	conn, err := link.Dial()
 	check(t, err)
-	defer conn.Close()
 	ns, err := netns.New(nil)
 	check(t, err)
 	name := newVeth()
 	var b link.Batch
 	b.Up("lo")
-	b.AddVeth(link.Veth{Host: name, Peer: "eth0", PeerIndex: firstIndex, MTU: defaultMTU, NS: int(ns.Fd())})
+	b.AddVeth(link.Veth{Host: name, Peer: "eth0", MTU: defaultMTU, NS: int(ns.Fd())})
 	check(t, conn.Apply(t.Context(), &b))
 	l, err := link.Find(name)
 	check(t, err)
 	b = link.Batch{}
 	b.AddAddress(l.Index, netip.MustParsePrefix(hostAddr+"/24"))
 	check(t, conn.Apply(t.Context(), &b))
+	defer conn.Close()
 	check(t, netns.Do(ns, func() error {
 		inside, err := link.Dial()
 		if err != nil {
@@ -97,10 +97,13 @@ func neighbour(t testing.TB) *os.File {
 		var b link.Batch
 		b.Up("lo")
 		b.Up("eth0")
-		b.AddAddress(firstIndex, netip.MustParsePrefix(neighbourAddr+"/24"))
-		b.SetDefaultRoute(firstIndex, netip.MustParseAddr(hostAddr))
+		b.AddAddress(2, netip.MustParsePrefix(neighbourAddr+"/24"))
+		b.SetDefaultRoute(2, netip.MustParseAddr(hostAddr))
 		return inside.Apply(t.Context(), &b)
 	}))
+	b = link.Batch{}
+	b.Settle(name)
+	check(t, conn.Apply(t.Context(), &b))
 	t.Cleanup(func() {
 		var b link.Batch
 		b.Delete(name)

@@ -25,17 +25,20 @@ func (sb *sandbox) dnsNames(e *endpoint) []string {
 
 // names makes the container known in its networks, and gives it a name server when one of them has names.
 func (sb *sandbox) names(ctx context.Context) (err error) {
-	named := false
 	for _, e := range sb.endpoints {
 		if e.network.zone != nil {
-			named = true
 			e.network.zone.Set(e.EndpointID, e.DNSNames, e.Address.Addr(), e.AddressIPv6.Addr())
 		}
 	}
-	if named && sb.resolver == nil {
+	if sb.named() && sb.resolver == nil {
 		sb.resolver, err = dns.Start(ctx, sb.ns, source{sb}, sb.shared.log)
 	}
 	return err
+}
+
+// named reports whether one of the sandbox's networks has names.
+func (sb *sandbox) named() bool {
+	return slices.ContainsFunc(sb.endpoints, func(e *endpoint) bool { return e.network.zone != nil })
 }
 
 // source is what a sandbox's name server asks.
@@ -116,7 +119,7 @@ func (sb *sandbox) writeFiles() error {
 func (sb *sandbox) writeResolvConf() error {
 	conf := sb.shared.resolvConf(sb.DNS)
 	switch {
-	case sb.resolver != nil:
+	case sb.named():
 		conf = conf.Embedded(dns.Address())
 	case !sb.Host && len(sb.DNS.DNS) == 0 && len(sb.endpoints) > 0:
 		v6 := slices.ContainsFunc(sb.endpoints, func(e *endpoint) bool { return e.AddressIPv6.IsValid() })

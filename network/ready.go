@@ -13,18 +13,20 @@ import (
 	"github.com/berth-engine/berth/linux/netns"
 )
 
-// firstIndex is the number of the first interface after the loopback in a new namespace.
-const firstIndex = 2
-
 // defaultMTU in bytes.
 const defaultMTU = 1500
 
-// place is a new namespace with its loopback up. A connected one has a pair of interfaces: eth0 inside (number
-// firstIndex, up, without address), host outside, a port of the default bridge where there is one.
+// place is a new namespace with its loopback up. One that is not bare has a pair of interfaces: eth0 inside, up and
+// without address; host outside.
 type place struct {
 	ns   *os.File
 	conn *link.Conn // inside
-	host string     // empty: not connected
+	kind kind
+
+	host   string
+	index  int      // of eth0
+	master *network // whose bridge host is a port of; nil: none
+	mtu    int
 }
 
 // close gives the place up; the kernel then removes its interfaces.
@@ -33,15 +35,24 @@ func (p *place) close() {
 	p.ns.Close()
 }
 
+// kind of a place: what it is made for.
+type kind int
+
+const (
+	bare     kind = iota // no interface
+	loose                // for any network: host is on no bridge, since to change bridges takes the kernel some 7 ms
+	attached             // for the default network: host is a port of its bridge
+	kinds
+)
+
 // ready keeps places ready, because making one is the slowest part of a start. They are refilled when a container
 // ends and when they run low, so that a start seldom shares the processor with the making of the next place.
 type ready struct {
-	shared    *shared
-	connected chan *place
-	bare      chan *place
-	wake      chan struct{}
-	stop      context.CancelFunc
-	filling   sync.WaitGroup
+	shared  *shared
+	places  [kinds]chan *place
+	wake    chan struct{}
+	stop    context.CancelFunc
+	filling sync.WaitGroup
 }
 
 func newReady(ctx context.Context, s *shared) *ready {
@@ -53,10 +64,9 @@ func newReady(ctx context.Context, s *shared) *ready {
 		size = 0
 	}
 	ctx, stop := context.WithCancel(ctx)
-	r := &ready{
-		shared: s, connected: make(chan *place, size), bare: make(chan *place, (size+1)/2),
-		wake: make(chan struct{}, 1), stop: stop,
-	}
+	few := (size + 1) / 2
+	r := &ready{shared: s, wake: make(chan struct{}, 1), stop: stop}
+	r.places = [kinds]chan *place{bare: make(chan *place, few), loose: make(chan *place, few), attached: make(chan *place, size)}
 	r.filling.Go(func() { r.fill(ctx) })
 	return r
 }
@@ -69,7 +79,7 @@ func (r *ready) refill() {
 	}
 }
 
-// fill makes places whenever it is woken.
+// fill makes places whenever it is woken. This goroutine alone puts places in: what is not full stays so.
 func (r *ready) fill(ctx context.Context) {
 	for {
 		select {
@@ -77,42 +87,32 @@ func (r *ready) fill(ctx context.Context) {
 			return
 		case <-r.wake:
 		}
-		for ctx.Err() == nil {
-			// This goroutine alone puts places in: what is not full now has room below.
-			kind, connected := r.connected, true
-			if len(r.connected) == cap(r.connected) {
-				kind, connected = r.bare, false
-			}
-			if len(kind) == cap(kind) {
-				break
-			}
-			p, err := r.shared.newPlace(ctx, connected)
-			if err != nil {
-				if ctx.Err() == nil {
-					r.shared.log.Error("make a namespace in advance", "error", err)
+		for k := attached; k >= bare; k-- {
+			for ctx.Err() == nil && len(r.places[k]) < cap(r.places[k]) {
+				p, err := r.shared.newPlace(ctx, k)
+				if err != nil {
+					if ctx.Err() == nil {
+						r.shared.log.Error("make a namespace in advance", "error", err)
+					}
+					break // a start makes its own, and reports why it can't
 				}
-				break // a start makes its own, and reports why it can't
+				r.places[k] <- p
 			}
-			kind <- p
 		}
 	}
 }
 
 // take gives a place that nobody else has: a ready one, else a new one.
-func (r *ready) take(ctx context.Context, connected bool) (*place, error) {
-	kind := r.bare
-	if connected {
-		kind = r.connected
-	}
+func (r *ready) take(ctx context.Context, k kind) (*place, error) {
 	select {
-	case p := <-kind:
-		if len(kind) <= cap(kind)/3 {
+	case p := <-r.places[k]:
+		if len(r.places[k]) <= cap(r.places[k])/3 {
 			r.refill()
 		}
 		return p, nil
 	default:
 		r.refill()
-		return r.shared.newPlace(ctx, connected)
+		return r.shared.newPlace(ctx, k)
 	}
 }
 
@@ -120,61 +120,66 @@ func (r *ready) take(ctx context.Context, connected bool) (*place, error) {
 func (r *ready) close() {
 	r.stop()
 	r.filling.Wait()
-	for {
-		select {
-		case p := <-r.connected:
-			p.close()
-		case p := <-r.bare:
-			p.close()
-		default:
-			return
+	for _, places := range r.places {
+		for range len(places) {
+			(<-places).close()
 		}
 	}
 }
 
 // newPlace makes a namespace.
-func (s *shared) newPlace(ctx context.Context, connected bool) (*place, error) {
-	p := &place{}
-	port := link.Port{Hairpin: hairpin()}
-	if connected {
+func (s *shared) newPlace(ctx context.Context, k kind) (_ *place, err error) {
+	p := &place{kind: k, mtu: defaultMTU}
+	port := link.Port{}
+	if k != bare {
 		p.host = newVeth()
 	}
-	ns, err := netns.New(func(ns *os.File) (err error) {
-		if p.conn, err = link.Dial(); err != nil {
-			return err
+	if k == attached {
+		if p.master = s.byName(defaultName); p.master != nil {
+			port, p.mtu = p.master.port(), p.master.mtu
 		}
-		var inside link.Batch
-		inside.Up("lo")
-		if connected {
-			if err = s.connectPlace(ctx, p.host, port, ns); err == nil {
-				inside.Up("eth0")
-			}
-		}
-		if err = errors.Join(err, p.conn.Apply(ctx, &inside)); err != nil {
-			p.conn.Close()
-		}
-		return err
-	})
+	}
+	p.ns, err = netns.New(func(ns *os.File) error { return s.furnish(ctx, p, ns, port) })
 	if err != nil {
 		return nil, fmt.Errorf("make a network namespace: %w", err)
 	}
-	p.ns = ns
 	return p, nil
 }
 
-// connectPlace makes the pair of interfaces; the calling thread is inside the namespace.
-func (s *shared) connectPlace(ctx context.Context, host string, port link.Port, ns *os.File) error {
-	veth := link.Veth{Host: host, Peer: "eth0", PeerIndex: firstIndex, MTU: defaultMTU, NS: int(ns.Fd())}
-	if n := s.byName(defaultName); n != nil {
-		port.Isolated = n.isolated
-		veth.Master, veth.Port, veth.MTU = n.index, port, n.mtu
+// furnish makes the interfaces of a place; the calling thread is inside it.
+func (s *shared) furnish(ctx context.Context, p *place, ns *os.File, port link.Port) (err error) {
+	if p.conn, err = link.Dial(); err != nil {
+		return err
 	}
-	var outside link.Batch
+	defer func() {
+		if err != nil {
+			p.conn.Close()
+		}
+	}()
+	var inside, outside, settle link.Batch
+	inside.Up("lo")
+	if p.kind == bare {
+		return p.conn.Apply(ctx, &inside)
+	}
+	veth := link.Veth{Host: p.host, Peer: "eth0", MTU: p.mtu, NS: int(ns.Fd())}
+	if p.master != nil {
+		veth.Master, veth.Port = p.master.index, port
+	}
 	outside.AddVeth(veth)
 	if err := s.conn.Apply(ctx, &outside); err != nil {
 		return err
 	}
-	return switchIPv6("eth0", false)
+	if err := switchIPv6("eth0", false); err != nil {
+		return err
+	}
+	found, err := link.Find("eth0")
+	if err != nil {
+		return err
+	}
+	p.index = found.Index
+	inside.Up("eth0")
+	settle.Settle(p.host)
+	return errors.Join(p.conn.Apply(ctx, &inside), s.conn.Apply(ctx, &settle))
 }
 
 // switchIPv6 turns IPv6 of an interface on or off, in the namespace of the calling thread. A kernel without IPv6 has

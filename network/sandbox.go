@@ -74,16 +74,17 @@ func (ss *Sandboxes) Open(ctx context.Context, spec core.Sandbox) (_ core.Joined
 	if err := sb.plan(); err != nil {
 		return core.Joined{}, err
 	}
-	if err := sb.connect(ctx); err != nil {
-		return core.Joined{}, err
+	// The disk and the kernel's network have nothing to do with each other: files are written meanwhile.
+	written := make(chan error, 1)
+	go func() { written <- sb.writeFiles() }()
+	err = sb.connect(ctx)
+	if err == nil {
+		err = sb.publish(ctx)
 	}
-	if err := sb.publish(ctx); err != nil {
-		return core.Joined{}, err
+	if err == nil {
+		err = sb.names(ctx)
 	}
-	if err := sb.names(ctx); err != nil {
-		return core.Joined{}, err
-	}
-	if err := sb.writeFiles(); err != nil {
+	if err = errors.Join(err, <-written); err != nil {
 		return core.Joined{}, err
 	}
 	joined := core.Joined{Endpoints: map[string]*core.Endpoint{}, Ports: sb.published.ports()}
@@ -222,50 +223,28 @@ func (e *endpoint) releaseAddresses() {
 	}
 }
 
-// connect takes a namespace and gives it the interfaces of all endpoints: one batch on the host's side (none for the
-// default network alone), one inside.
+// connect takes a namespace and gives it the interfaces of all endpoints. For the default network alone that is one
+// batch inside; everything else was made in advance.
 func (sb *sandbox) connect(ctx context.Context) error {
 	s := sb.shared
-	p, err := s.ready.take(ctx, len(sb.endpoints) > 0)
+	k := bare
+	if len(sb.endpoints) > 0 {
+		if k = loose; sb.endpoints[0].network.Name == defaultName {
+			k = attached
+		}
+	}
+	p, err := s.ready.take(ctx, k)
 	if err != nil {
 		return err
 	}
 	defer p.conn.Close()
 	sb.ns = p.ns
-	var outside, inside link.Batch
-	var renamed, v6 []string
-	for i, e := range sb.endpoints {
-		n := e.network
-		e.index, e.Interface = firstIndex+i, sb.interfaceName(e, i)
-		if i == 0 {
-			e.host = p.host
-			e.adapt(s.byName(defaultName), &outside, &inside)
-			if e.Interface != "eth0" {
-				renamed = append(renamed, e.Interface)
-				inside.Down("eth0")
-				inside.Rename(e.index, e.Interface)
-				inside.Up(e.Interface)
-			}
-		} else {
-			outside.AddVeth(link.Veth{Host: e.host, Peer: e.Interface, PeerIndex: e.index, PeerMAC: e.MAC, MTU: n.mtu, Master: n.index, Port: n.port(), NS: int(sb.ns.Fd())})
-			inside.Up(e.Interface)
-		}
-		if e.AddressIPv6.IsValid() {
-			v6 = append(v6, e.Interface)
-		}
+	var inside link.Batch
+	if len(sb.endpoints) > 0 {
+		sb.endpoints[0].adopt(p, &inside)
 	}
-	if err := s.conn.Apply(ctx, &outside); err != nil {
+	if err := sb.furnish(ctx, p, &inside); err != nil {
 		return err
-	}
-	if len(v6)+len(sb.endpoints) > 1 || len(renamed) > 0 {
-		// Names change before addresses come: switches of IPv6 are by name.
-		if err := p.conn.Apply(ctx, &inside); err != nil {
-			return err
-		}
-		inside = link.Batch{}
-		if err := sb.switchIPv6(); err != nil {
-			return err
-		}
 	}
 	for _, e := range sb.endpoints {
 		e.address(&inside)
@@ -274,26 +253,67 @@ func (sb *sandbox) connect(ctx context.Context) error {
 	return p.conn.Apply(ctx, &inside)
 }
 
-// adapt makes the pair that was made in advance for the default network (nil: there is none) fit the endpoint.
-func (e *endpoint) adapt(was *network, outside, inside *link.Batch) {
-	n := e.network
-	if was == nil {
-		was = &network{mtu: defaultMTU}
+// adopt makes the pair that was made in advance the endpoint's.
+func (e *endpoint) adopt(p *place, inside *link.Batch) {
+	e.host, e.index = p.host, p.index
+	if e.Interface = interfaceName(e, 0); e.Interface != "eth0" {
+		inside.Down("eth0")
+		inside.Rename(e.index, e.Interface)
+		inside.Up(e.Interface)
 	}
-	if was.index != n.index {
-		outside.Enslave(e.host, n.index, n.port())
+	inside.SetMAC(e.Interface, e.MAC)
+	if p.mtu != e.network.mtu {
+		inside.SetMTU(e.Interface, e.network.mtu)
 	}
-	if was.mtu != n.mtu {
-		outside.SetMTU(e.host, n.mtu)
-		inside.SetMTU("eth0", n.mtu)
-	}
-	inside.SetMAC("eth0", e.MAC)
 }
 
-// switchIPv6 turns IPv6 on where an endpoint has such an address and off where not.
-func (sb *sandbox) switchIPv6() error {
+// furnish makes what was not made in advance: the bridge of the first pair, further pairs, IPv6. inside is the work
+// that waits to be done inside; where names or numbers matter it is done here.
+func (sb *sandbox) furnish(ctx context.Context, p *place, inside *link.Batch) error {
+	var outside, settle link.Batch
+	six := false
+	for i, e := range sb.endpoints {
+		n := e.network
+		six = six || e.AddressIPv6.IsValid()
+		switch {
+		case i > 0:
+			e.Interface = interfaceName(e, i)
+			outside.AddVeth(link.Veth{Host: e.host, Peer: e.Interface, PeerMAC: e.MAC, MTU: n.mtu, Master: n.index, Port: n.port(), NS: int(sb.ns.Fd())})
+			inside.Up(e.Interface)
+			settle.Settle(e.host)
+		case p.master != n:
+			if p.mtu != n.mtu {
+				outside.SetMTU(e.host, n.mtu)
+			}
+			outside.Enslave(e.host, n.index, n.port())
+		}
+	}
+	if err := sb.shared.conn.Apply(ctx, &outside); err != nil {
+		return err
+	}
+	if !six && len(sb.endpoints) < 2 {
+		return nil
+	}
+	if err := p.conn.Apply(ctx, inside); err != nil {
+		return err
+	}
+	*inside = link.Batch{}
+	if err := sb.inspect(); err != nil {
+		return err
+	}
+	return sb.shared.conn.Apply(ctx, &settle)
+}
+
+// inspect learns the numbers of the interfaces inside, and turns IPv6 on where an endpoint has such an address and
+// off where not.
+func (sb *sandbox) inspect() error {
 	return netns.Do(sb.ns, func() error {
 		for _, e := range sb.endpoints {
+			found, err := link.Find(e.Interface)
+			if err != nil {
+				return err
+			}
+			e.index = found.Index
 			if err := switchIPv6(e.Interface, e.AddressIPv6.IsValid()); err != nil {
 				return err
 			}
@@ -346,7 +366,7 @@ func (sb *sandbox) route(inside *link.Batch) {
 }
 
 // interfaceName is what the interface is called inside.
-func (sb *sandbox) interfaceName(e *endpoint, i int) string {
+func interfaceName(e *endpoint, i int) string {
 	if name := e.DriverOpts[optIfname]; name != "" {
 		return name
 	}

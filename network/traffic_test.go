@@ -2,6 +2,7 @@ package network
 
 import (
 	"fmt"
+	"runtime"
 	"testing"
 
 	"github.com/berth-engine/berth/core"
@@ -66,18 +67,24 @@ func TestContainersReachTheOutside(t *testing.T) {
 }
 
 func BenchmarkOpenClose(b *testing.B) {
-	for _, ports := range []int{0, 1} {
-		b.Run(fmt.Sprintf("bridge with %d ports", ports), func(b *testing.B) {
+	for name, change := range map[string]func(*core.Sandbox){
+		"none":                in(),
+		"bridge":              in(core.NetworkBridge),
+		"bridge with a port":  publish("8080:80/tcp"),
+		"user-defined":        in("back"),
+		"bridge and a second": in(core.NetworkBridge, "back"),
+	} {
+		b.Run(name, func(b *testing.B) {
 			o := organ(b)
+			addNetwork(b, o, core.Network{Name: "back"})
 			spec := core.Sandbox{Name: "x", Hostname: "x", Dir: b.TempDir(), Endpoints: map[string]*core.Endpoint{core.NetworkBridge: {}}}
-			if ports > 0 {
-				publish("8080:80/tcp")(&spec)
-			}
+			change(&spec)
 			b.ResetTimer()
 			for i := range b.N {
 				b.StopTimer()
-				for len(o.ready.connected) == 0 {
+				for len(o.ready.places[attached]) == 0 || len(o.ready.places[loose]) == 0 || len(o.ready.places[bare]) == 0 {
 					o.ready.refill()
+					runtime.Gosched()
 				}
 				b.StartTimer()
 				spec.Container = core.ContainerID(fmt.Sprintf("%064x", i))

@@ -32,20 +32,19 @@ func (b *Batch) AddBridge(bridge Bridge) {
 
 // Veth describes a pair of connected interfaces to be made: Host here, Peer in the namespace NS.
 type Veth struct {
-	Host      string
-	Peer      string
-	PeerIndex int              // in the namespace; must be free there
-	PeerMAC   net.HardwareAddr // nil: any
-	MTU       int
-	Master    int  // index of the bridge that the host's end joins; 0: none
-	Port      Port // how the bridge treats the host's end
-	NS        int  // descriptor of the namespace
+	Host    string
+	Peer    string
+	PeerMAC net.HardwareAddr // nil: any
+	MTU     int
+	Master  int  // index of the bridge that the host's end joins; 0: none
+	Port    Port // how the bridge treats the host's end
+	NS      int  // descriptor of the namespace
 }
 
-// AddVeth makes a pair. The host's end is up, the other one is down: its namespace's own Conn switches it on.
+// AddVeth makes a pair. The host's end is up, the other one is down: its namespace's own Conn switches it on,
+// and then Settle of the host's end makes the pair carry packets.
 func (b *Batch) AddVeth(v Veth) {
 	peer := nl.NewIfInfomsg(unix.AF_UNSPEC)
-	peer.Index = int32(v.PeerIndex)
 	info := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
 	info.AddRtAttr(nl.IFLA_INFO_KIND, []byte("veth"))
 	data := info.AddRtAttr(nl.IFLA_INFO_DATA, nil)
@@ -101,6 +100,13 @@ func (b *Batch) Enslave(link string, master int, port Port) {
 
 // Up switches an interface on.
 func (b *Batch) Up(link string) { b.set("switch on", link, unix.IFF_UP) }
+
+// Settle makes the kernel act at once on what changed of an interface's carrier, which it otherwise does when it finds
+// the time: a port of a bridge that was just connected would lose its first packets. Kernels before 6.8 take their
+// time all the same.
+func (b *Batch) Settle(link string) {
+	b.add("settle "+link, nil, unix.RTM_GETLINK, 0, nl.NewIfInfomsg(unix.AF_UNSPEC), name(link))
+}
 
 // Down switches an interface off.
 func (b *Batch) Down(link string) {
