@@ -37,10 +37,12 @@ func (l *ladder) undo(name string, undo func(ctx context.Context) error) {
 func (l *ladder) climb(ctx context.Context, steps []step) error {
 	for _, s := range steps {
 		l.undos = append(l.undos, s)
+		began := time.Now()
 		err := failpoint.Hit(l.name + ":before-" + s.name)
 		if err == nil {
 			err = s.do(ctx)
 		}
+		l.log.Debug(l.name, "step", s.name, "took", time.Since(began))
 		if err != nil {
 			l.down(ctx)
 			return err

@@ -138,19 +138,19 @@ var fileKeys = map[string]string{
 }
 
 // load reads the command line, then the file.
-func load(args []string) (*config, *pflag.FlagSet, error) {
+func load(args []string) (*config, error) {
 	c := &config{}
 	flags := c.flags()
 	if err := flags.Parse(args); err != nil {
-		return nil, flags, err
+		return nil, err
 	}
 	if flags.NArg() > 0 {
-		return nil, flags, fmt.Errorf("unknown argument: %q", flags.Arg(0))
+		return nil, fmt.Errorf("unknown argument: %q", flags.Arg(0))
 	}
 	if err := c.readFile(flags); err != nil {
-		return nil, flags, err
+		return nil, err
 	}
-	return c, flags, c.check(flags)
+	return c, c.check(flags)
 }
 
 // readFile lays daemon.json under what the command line says.

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/sirupsen/logrus"
 	"github.com/spf13/pflag"
 
 	"github.com/berth-engine/berth/lib/atomicfile"
@@ -20,7 +21,7 @@ import (
 )
 
 func main() {
-	c, flags, err := load(os.Args[1:])
+	c, err := load(os.Args[1:])
 	switch {
 	case errors.Is(err, pflag.ErrHelp):
 		return
@@ -36,6 +37,8 @@ func main() {
 	}
 	log := logger(c)
 	slog.SetDefault(log)
+	// What the libraries below tell by themselves concerns nobody, unless it is an error.
+	logrus.SetLevel(logrus.ErrorLevel)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	// A terminal that closes is no reason to end, and a client that goes away must not end the daemon either.
@@ -46,7 +49,6 @@ func main() {
 		log.Error("the daemon ends", "error", err)
 		os.Exit(1)
 	}
-	_ = flags
 }
 
 // logger writes to standard error, which the service manager keeps.
