@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
-	"golang.org/x/sys/unix"
 
 	"github.com/berth-engine/berth/core"
 	"github.com/berth-engine/berth/linux/cgroup"
@@ -96,7 +95,7 @@ func (b *box) exec(ctx context.Context, l *link, m *wire.Message, a *attachment)
 	if err == nil && reply.Error != "" {
 		err = errorOf(reply)
 	}
-	if errors.Is(err, errLost) || errors.Is(err, unix.ESRCH) {
+	if errors.Is(err, errLost) || errors.Is(err, syscall.ESRCH) {
 		err = core.NotRunning(b.id)
 	}
 	if err != nil {
@@ -142,7 +141,7 @@ func (r *Runtime) Signal(ctx context.Context, id core.ContainerID, signal syscal
 
 // KillExec ends a further process by SIGKILL; one that is gone is no error.
 func (r *Runtime) KillExec(ctx context.Context, id core.ContainerID, exec core.ExecID) error {
-	_, err := r.ask(ctx, id, &wire.Message{Process: exec, Signal: &wire.Signal{Number: int(unix.SIGKILL)}})
+	_, err := r.ask(ctx, id, &wire.Message{Process: exec, Signal: &wire.Signal{Number: int(syscall.SIGKILL)}})
 	if errors.Is(err, syscall.ESRCH) {
 		return nil
 	}
@@ -218,7 +217,7 @@ func (r *Runtime) end(ctx context.Context, b *box) error {
 	}
 	if !errors.Is(err, errLost) {
 		r.options.Logger.Error("a shim could not delete its container and is killed", "container", b.id, "error", err)
-		if err := unix.Kill(l.pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
+		if err := syscall.Kill(l.pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
 			return core.Internal("kill of a shim: %w", err)
 		}
 	}

@@ -11,9 +11,9 @@ import (
 	"syscall"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
-	"golang.org/x/sys/unix"
 
 	"github.com/berth-engine/berth/core"
+	"github.com/berth-engine/berth/linux/proc"
 )
 
 // resourcesOf turns limits into the spec's words. A limit that is not asked for is left out.
@@ -149,9 +149,12 @@ func (h *host) lookAt(c *core.Container) error {
 }
 
 func (h *host) block(path string) {
-	var st unix.Stat_t
-	if unix.Stat(path, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFBLK {
-		h.blocks[path] = blockNumber{int64(unix.Major(st.Rdev)), int64(unix.Minor(st.Rdev))}
+	info, err := os.Stat(path)
+	if err != nil {
+		return // blockOf says so
+	}
+	if node, ok := nodeOf(info, path); ok && node.Type == "b" {
+		h.blocks[path] = blockNumber{node.Major, node.Minor}
 	}
 }
 
@@ -252,8 +255,9 @@ func nodeOf(info fs.FileInfo, target string) (specs.LinuxDevice, bool) {
 		kind = "c"
 	}
 	mode := info.Mode().Perm()
+	major, minor := proc.Numbers(st.Rdev)
 	return specs.LinuxDevice{
-		Path: target, Type: kind, Major: int64(unix.Major(st.Rdev)), Minor: int64(unix.Minor(st.Rdev)),
+		Path: target, Type: kind, Major: major, Minor: minor,
 		FileMode: &mode, UID: &st.Uid, GID: &st.Gid,
 	}, true
 }

@@ -10,10 +10,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/docker/go-units"
-	"golang.org/x/sys/unix"
 
 	"github.com/berth-engine/berth/core"
 	"github.com/berth-engine/berth/linux/cgroup"
@@ -108,7 +108,7 @@ func (r *Runtime) launch(ctx context.Context, b *box, m *wire.Message, files []*
 	select {
 	case <-l.gone:
 	case <-undo.Done():
-		if kerr := unix.Kill(s.pid, unix.SIGKILL); kerr != nil && !errors.Is(kerr, unix.ESRCH) {
+		if kerr := syscall.Kill(s.pid, syscall.SIGKILL); kerr != nil && !errors.Is(kerr, syscall.ESRCH) {
 			err = errors.Join(err, kerr)
 		}
 		<-l.gone
@@ -210,7 +210,7 @@ func errorOf(reply *wire.Reply) error {
 	case wire.KindExec:
 		return core.Invalid("OCI runtime exec failed: exec failed: %s: unknown", reply.Error)
 	case wire.KindGone:
-		return unix.ESRCH
+		return syscall.ESRCH
 	}
 	return core.Internal("%s", reply.Error)
 }
@@ -227,8 +227,8 @@ func readJSON[T any](path string) (value T, err error) {
 // mount.
 func removeDir(dir string) error {
 	for _, sub := range []string{"rootfs", "shm"} {
-		err := unix.Unmount(filepath.Join(dir, sub), unix.MNT_DETACH)
-		if err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
+		err := syscall.Unmount(filepath.Join(dir, sub), syscall.MNT_DETACH)
+		if err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, syscall.ENOENT) {
 			return fmt.Errorf("unmount %s: %w", filepath.Join(dir, sub), err)
 		}
 	}

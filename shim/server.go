@@ -10,7 +10,9 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
+	"time"
 
 	"github.com/opencontainers/runc/libcontainer/specconv"
 	"golang.org/x/sys/unix"
@@ -94,6 +96,10 @@ func (s *server) converse(link *wire.Conn) error {
 		go s.handle(link, m, files)
 	}
 }
+
+// trimAfter is when a shim gives the memory back that the start took: a moment later, so that a short run and a burst
+// of starts do not pay for it.
+const trimAfter = 2 * time.Second
 
 // finish ends Serve: the container was deleted, or never came to be.
 func (s *server) finish() { s.over.Do(func() { close(s.done) }) }
@@ -229,6 +235,8 @@ func (s *server) take(m *wire.Message, files []*os.File) error {
 			s.finish()
 			return
 		}
+		trim := time.AfterFunc(trimAfter, debug.FreeOSMemory)
+		defer trim.Stop()
 		c.watch(c.first) // its end is told after the answer to the start
 	}()
 	return nil
@@ -389,6 +397,7 @@ func (s *server) prepare(p *wire.Prepare) error {
 		return err
 	}
 	_, err = s.filters.get(profile, p.Cache)
+	defer debug.FreeOSMemory() // what waits should be small
 	return err
 }
 

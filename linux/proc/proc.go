@@ -144,3 +144,8 @@ func KillIf(pid int, name string) {
 		_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
 	}
 }
+
+// Numbers are the two halves of a device's number.
+func Numbers(device uint64) (major, minor int64) {
+	return int64(unix.Major(device)), int64(unix.Minor(device))
+}
