@@ -572,6 +572,23 @@ func benchmarkRun(b *testing.B, ahead time.Duration) {
 	}
 }
 
+// BenchmarkExec measures a further process with its output and its exit.
+func BenchmarkExec(b *testing.B) {
+	bb := newBench(b, 1)
+	l := bb.container("sleep", "1000")
+	bb.start(l)
+	for b.Loop() {
+		client, server := socketPair(b)
+		e := &core.Exec{ID: core.ExecID(id.New()), Spec: core.ExecSpec{Cmd: []string{"true"}, Env: l.Env}}
+		_, err := bb.Exec(context.Background(), l.Container, e, &core.Streams{Stdout: true, Stderr: true, Conn: server})
+		must(b, err)
+		_, err = io.ReadAll(client)
+		must(b, err)
+		client.Close()
+		bb.exit()
+	}
+}
+
 // full waits until the pool is full again.
 func (b *bench) full(n int) {
 	taken := make([]*shim, 0, n)

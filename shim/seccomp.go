@@ -168,7 +168,7 @@ const inheritedFilter = 3
 // takes the descriptor's place, so that neither the program nor anything else is there for the container's process.
 func takeFilter() error {
 	seals, err := unix.FcntlInt(inheritedFilter, unix.F_GET_SEALS, 0)
-	if err != nil || seals != filterSeals {
+	if err != nil || seals&filterSeals != filterSeals {
 		return nil // this container has no profile: the descriptor is another one
 	}
 	var stat unix.Stat_t
