@@ -4,6 +4,7 @@
 package berth_test
 
 import (
+	"errors"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -223,6 +224,30 @@ func wrongDoors(all []source) (wrong []string) {
 	return wrong
 }
 
+// undocumented lists the modules that our code imports and that docs/DEPENDENCIES.md does not name.
+func undocumented(all []source) (wrong []string) {
+	page, pageErr := os.ReadFile("docs/DEPENDENCIES.md")
+	list, listErr := os.ReadFile("go.mod")
+	if err := errors.Join(pageErr, listErr); err != nil {
+		return []string{err.Error()}
+	}
+	var modules []string
+	for line := range strings.Lines(string(list)) {
+		if fields := strings.Fields(line); len(fields) >= 2 && strings.HasPrefix(fields[1], "v") {
+			modules = append(modules, fields[0])
+		}
+	}
+	missing := map[string]string{}
+	for _, s := range all {
+		for name, at := range s.imports {
+			if m := room(name, modules); m != "" && !strings.Contains(string(page), "| "+strings.TrimSuffix(m, "/v2")) {
+				missing[m] = s.complain(at, "docs/DEPENDENCIES.md does not name %s", m)
+			}
+		}
+	}
+	return slices.Collect(maps.Values(missing))
+}
+
 // overBudget lists what has become too large.
 func overBudget(all []source) (wrong []string) {
 	packages, methods := map[string]int{}, map[string]int{}
@@ -332,7 +357,7 @@ func TestArchitecture(t *testing.T) {
 	}
 }
 
-var checks = map[string]func([]source) []string{"arrow": wrongArrows, "door": wrongDoors, "budget": overBudget, "manners": badManners}
+var checks = map[string]func([]source) []string{"arrow": wrongArrows, "door": wrongDoors, "dependency": undocumented, "budget": overBudget, "manners": badManners}
 
 // TestChecksSee plants what is forbidden into the real module and expects exactly one more complaint.
 func TestChecksSee(t *testing.T) {
@@ -355,6 +380,7 @@ func TestChecksSee(t *testing.T) {
 		{"libcontainer in the daemon", "door", "cmd/berthd/planted.go", `import _ "github.com/opencontainers/runc/libcontainer"`},
 		{"the kernel in an organ", "door", "volume/planted.go", `import _ "golang.org/x/sys/unix"`},
 		{"cobra in the API", "door", "api/server/planted.go", `import _ "github.com/spf13/cobra"`},
+		{"a module that nobody explained", "dependency", "lib/id/planted.go", `import _ "github.com/gorilla/mux"`},
 		{"a long file", "budget", "lib/id/planted.go", long(maxFileLines)},
 		{"a long function", "budget", "lib/id/planted.go", "func f() {" + long(maxFunctionLines) + "}"},
 		{"a wide interface", "budget", "lib/id/planted.go", "type i interface { a(); b(); c(); d(); e(); f(); g(); h(); i(); j() }"},
