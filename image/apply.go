@@ -100,11 +100,11 @@ func isPlainLayer(mediaType string) bool {
 }
 
 const (
-	aheadBuffers    = 4
-	aheadBufferSize = 512 << 10
+	aheadBuffers    = 16
+	aheadBufferSize = 64 << 10
 )
 
-// aheadReader reads from a stream in a goroutine of its own, a few buffers ahead of its user.
+// aheadReader reads from a stream in a goroutine of its own, a megabyte ahead of its user.
 type aheadReader struct {
 	full    chan []byte // closed at the end of the stream; from then on err and size hold still
 	free    chan []byte

@@ -92,6 +92,7 @@ type pusher struct {
 	remote  remotes.Pusher
 	tracker docker.StatusTracker
 	report  *reporter
+	source  images.HandlerFunc // notes on blobs which repository has them
 }
 
 func (t *Transfers) pushOne(ctx context.Context, stored ocispec.Descriptor, tag reference.NamedTagged, platform core.Platform, auth *core.RegistryAuth, report *reporter) error {
@@ -115,7 +116,11 @@ func (t *Transfers) pushOne(ctx context.Context, stored ocispec.Descriptor, tag 
 	if err != nil {
 		return registries.PushError(tag, err)
 	}
-	p := &pusher{o: t.o, remote: remote, tracker: tracker, report: report}
+	source, err := docker.AppendDistributionSourceLabel(t.o.content, tag.String())
+	if err != nil {
+		return core.Invalid("%w", err)
+	}
+	p := &pusher{o: t.o, remote: remote, tracker: tracker, report: report, source: source}
 	if err := p.push(leased, target); err != nil {
 		return registries.PushError(tag, err)
 	}
@@ -191,7 +196,13 @@ func (p *pusher) push(ctx context.Context, target ocispec.Descriptor) error {
 		if layer {
 			p.report.say(short(child.Digest), "Preparing")
 		}
-		group.Go(func() error { return p.blob(groupCtx, p.withSources(groupCtx, child), layer) })
+		group.Go(func() error {
+			if err := p.blob(groupCtx, p.withSources(groupCtx, child), layer); err != nil || !layer {
+				return err
+			}
+			_, err := p.source(groupCtx, child) // so that a push to another repository can mount it from this one
+			return err
+		})
 	}
 	if err := group.Wait(); err != nil {
 		return err

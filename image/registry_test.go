@@ -167,17 +167,29 @@ func TestPushAndPullThroughARegistry(t *testing.T) {
 		t.Fatal(err)
 	}
 	mountedPush.has(t, sum(top)[:12]+" Mounted from me/app")
+	from.tag(registry+"/me/app:1", registry+"/they/copy:1") // pushed from here, not pulled
+	mountedPush, err = from.push(registry+"/they/copy:1", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mountedPush.has(t, sum(top)[:12]+" Mounted from me/app")
 
+	speaksDocker(t, to, registry)
+}
+
+// speaksDocker checks the sentences about what is not there.
+func speaksDocker(t *testing.T, o *testOrgan, registry string) {
+	t.Helper()
 	for ref, sentence := range map[string]string{
 		registry + "/me/none":  "manifest for " + registry + "/me/none:latest not found: manifest unknown",
 		registry + "/me/app:9": "manifest for " + registry + "/me/app:9 not found: manifest unknown",
 		"127.0.0.1:1/x":        `Get "https://127.0.0.1:1/v2/": dial tcp 127.0.0.1:1: connect: connection refused`,
 		"UPPER":                "repository name (library/UPPER) must be lowercase",
 	} {
-		_, err := to.pull(ref, nil)
+		_, err := o.pull(ref, nil)
 		wantError(t, err, sentence)
 	}
-	_, err = to.push(registry+"/me/none", nil)
+	_, err := o.push(registry+"/me/none", nil)
 	wantError(t, err, "An image does not exist locally with the tag: "+registry+"/me/none")
 }
 
