@@ -328,3 +328,42 @@ func TestUsageAndPrune(t *testing.T) {
 		t.Error("the prune removed nothing")
 	}
 }
+
+func TestACrashOfTheMachineCostsTheCacheOnly(t *testing.T) {
+	o := newOrgan(t)
+	files := map[string]string{"Dockerfile": "FROM busybox\nRUN echo ran\n"}
+	restart := func() {
+		t.Helper()
+		b, err := New(o.options)
+		must(t, err)
+		o.Builder = b
+	}
+	marker := markerPath(o.options.Root)
+
+	must(t, o.build(t, files, core.BuildOptions{}).err)
+	if _, err := os.Stat(marker); err != nil {
+		t.Errorf("nothing says that the records are not durable yet: %v", err)
+	}
+	must(t, o.engine.relaxed.settle(false))
+	if _, err := os.Stat(marker); !os.IsNotExist(err) {
+		t.Errorf("durable records are said not to be: %v", err)
+	}
+	must(t, o.build(t, files, core.BuildOptions{}).err)
+	must(t, o.Close())
+	if _, err := os.Stat(marker); !os.IsNotExist(err) {
+		t.Errorf("the records were closed before they were durable: %v", err)
+	}
+
+	records := o.options.Root + "/" + recordsFile
+	must(t, writeMarker(marker))
+	must(t, discard(t.Context(), o.options))
+	if _, err := os.Stat(records); err != nil {
+		t.Errorf("a killed daemon lost its cache: %v", err)
+	}
+	must(t, os.WriteFile(marker, []byte("another boot"), 0o600))
+	restart()
+	b := o.build(t, files, core.BuildOptions{})
+	if b.err != nil || strings.Contains(b.out, "Using cache") || !strings.Contains(b.out, "ran\n") {
+		t.Errorf("doubtful records were used: %v\n%s", b.err, b.out)
+	}
+}

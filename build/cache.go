@@ -75,7 +75,7 @@ func (b *Builder) Usage(ctx context.Context) ([]core.BuildCacheRecord, error) {
 // used says whether there ever was a build on this data root. Where there was none, looking at the cache need not start
 // BuildKit.
 func (b *Builder) used() bool {
-	_, err := os.Stat(filepath.Join(b.options.Root, "cache.db"))
+	_, err := os.Stat(filepath.Join(b.options.Root, linksFile))
 	return err == nil
 }
 

@@ -281,6 +281,8 @@ func (e *engine) open(ctx context.Context, request *controlapi.SolveRequest, fil
 
 // solve runs the request and hands each status to show, which runs in one goroutine and has ended when solve returns.
 func (e *engine) solve(ctx context.Context, request *controlapi.SolveRequest, show func(*controlapi.StatusResponse) error) (core.ImageID, error) {
+	e.relaxed.begin()
+	defer e.relaxed.end()
 	statuses := make(chan *controlapi.StatusResponse, 16)
 	group, groupCtx := errgroup.WithContext(ctx)
 	var id core.ImageID

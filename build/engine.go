@@ -13,6 +13,7 @@ import (
 	"github.com/containerd/containerd/v2/pkg/gc"
 	"github.com/containerd/containerd/v2/plugins/diff/walking"
 	"github.com/containerd/platforms"
+	controlapi "github.com/moby/buildkit/api/services/control"
 	"github.com/moby/buildkit/cache/metadata"
 	"github.com/moby/buildkit/cache/remotecache"
 	inlinecache "github.com/moby/buildkit/cache/remotecache/inline"
@@ -47,11 +48,19 @@ import (
 // hostGatewayLabel is where buildx looks for what "host-gateway" means in --add-host.
 const hostGatewayLabel = "org.mobyproject.buildkit.worker.moby.host-gateway-ip"
 
+// The files of BuildKit's databases.
+const (
+	recordsFile = "metadata_v2.db" // the pieces of the cache
+	linksFile   = "cache.db"       // what they are the result of
+	historyFile = "history.db"
+)
+
 // engine is BuildKit, running.
 type engine struct {
 	controller *control.Controller
 	sessions   *session.Manager
 	server     *grpc.Server
+	relaxed    *relaxed
 	// stop ends what runs in the background; stopping tells the history of it.
 	stop     context.CancelFunc
 	stopping chan struct{}
@@ -69,6 +78,9 @@ func newEngine(ctx context.Context, options Options) (_ *engine, err error) {
 			stop()
 		}
 	}()
+	if err := discard(ctx, options); err != nil {
+		return nil, err
+	}
 	if e.sessions, err = session.NewManager(); err != nil {
 		return nil, err
 	}
@@ -83,8 +95,9 @@ func newEngine(ctx context.Context, options Options) (_ *engine, err error) {
 	if e.controller, err = newController(ctx, options, hosts, w, e); err != nil {
 		return nil, errors.Join(err, w.Close())
 	}
+	e.relaxed = &relaxed{records: w.MetadataStore.DB(), marker: markerPath(options.Root), log: options.Log}
 	e.server = grpc.NewServer(
-		grpc.ChainUnaryInterceptor(grpcerrors.UnaryServerInterceptor),
+		grpc.ChainUnaryInterceptor(e.counted, grpcerrors.UnaryServerInterceptor),
 		grpc.StreamInterceptor(grpcerrors.StreamServerInterceptor),
 		grpc.MaxRecvMsgSize(defaults.DefaultMaxRecvMsgSize),
 		grpc.MaxSendMsgSize(defaults.DefaultMaxSendMsgSize),
@@ -93,9 +106,18 @@ func newEngine(ctx context.Context, options Options) (_ *engine, err error) {
 	return e, nil
 }
 
+// counted notes when a client builds.
+func (e *engine) counted(ctx context.Context, request any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	if info.FullMethod == controlapi.Control_Solve_FullMethodName {
+		e.relaxed.begin()
+		defer e.relaxed.end()
+	}
+	return handler(ctx, request)
+}
+
 // newWorker makes what executes: caches, sources, exporters and the executor on our own runtime.
 func newWorker(ctx context.Context, options Options, hosts hostsFunc) (*imageWorker, error) {
-	records, err := metadata.NewStore(filepath.Join(options.Root, "metadata_v2.db"))
+	records, err := metadata.NewStore(filepath.Join(options.Root, recordsFile))
 	if err != nil {
 		return nil, err
 	}
@@ -126,7 +148,7 @@ func newWorker(ctx context.Context, options Options, hosts hostsFunc) (*imageWor
 		Differ:           walking.NewWalkingDiff(blobs),
 		ImageStore:       names,
 		RegistryHosts:    hosts,
-		LeaseManager:     leaseutil.WithNamespace(options.Leases, options.Namespace),
+		LeaseManager:     leaseutil.WithNamespace(markedLeases{options.Leases}, options.Namespace),
 		GarbageCollect: func(ctx context.Context) (gc.Stats, error) {
 			return nil, options.GarbageCollect(ctx)
 		},
@@ -176,13 +198,13 @@ func newController(ctx context.Context, options Options, hosts hostsFunc, w *ima
 	if err != nil {
 		return nil, err
 	}
-	links, err := bboltcachestorage.NewStore(filepath.Join(options.Root, "cache.db"))
+	links, err := bboltcachestorage.NewStore(filepath.Join(options.Root, linksFile))
 	if err != nil {
 		return nil, fmt.Errorf("open the build cache: %w", err)
 	}
 	// The history is for looking at, not for working with: it is not worth a wait for the disk, and a file that a
 	// power cut broke is begun anew.
-	history, err := boltutil.SafeOpen(filepath.Join(options.Root, "history.db"), 0o600,
+	history, err := boltutil.SafeOpen(filepath.Join(options.Root, historyFile), 0o600,
 		&bolt.Options{FreelistType: bolt.FreelistMapType, NoFreelistSync: true, NoSync: true})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open the build history: %w", err), links.Close())
@@ -223,5 +245,5 @@ func (e *engine) close() error {
 	close(e.stopping)
 	e.server.Stop()
 	e.stop()
-	return e.controller.Close()
+	return errors.Join(e.relaxed.settle(true), e.controller.Close())
 }

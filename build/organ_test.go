@@ -61,7 +61,7 @@ func newOrgan(t testing.TB) *organ {
 	mdb := metadata.NewDB(db, blobs, map[string]snapshots.Snapshotter{"overlayfs": snapshotter})
 	must(t, mdb.Init(t.Context()))
 	store := metadata.NewImageStore(mdb)
-	b, err := New(Options{
+	options := Options{
 		Root:           filepath.Join(root, "build"),
 		Namespace:      testNamespace,
 		Content:        mdb.ContentStore(),
@@ -71,10 +71,12 @@ func newOrgan(t testing.TB) *organ {
 		GarbageCollect: func(ctx context.Context) error { _, err := mdb.GarbageCollect(ctx); return err },
 		CgroupParent:   "/berth-build-test",
 		Run:            Shim(shimPath(t)),
-	})
+	}
+	b, err := New(options)
 	must(t, err)
+	o := &organ{Builder: b, images: store, content: mdb.ContentStore(), ctx: namespaces.WithNamespace(context.WithoutCancel(t.Context()), testNamespace)}
 	t.Cleanup(func() {
-		must(t, b.Close())
+		must(t, o.Close())
 		must(t, snapshotter.Close())
 		must(t, db.Close())
 		groups, err := filepath.Glob("/sys/fs/cgroup/berth-build-test/buildkit")
@@ -86,7 +88,6 @@ func newOrgan(t testing.TB) *organ {
 			must(t, os.Remove(filepath.Dir(group)))
 		}
 	})
-	o := &organ{Builder: b, images: store, content: mdb.ContentStore(), ctx: namespaces.WithNamespace(context.WithoutCancel(t.Context()), testNamespace)}
 	o.base(t, busybox)
 	return o
 }
