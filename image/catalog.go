@@ -42,7 +42,7 @@ func (c *Catalog) List(ctx context.Context, options core.ImageListOptions) ([]co
 		}
 	}
 	if options.SharedSize {
-		shared, err := c.o.sharedSizes(ctx, selected)
+		shared, err := c.sharedSizes(ctx, selected)
 		if err != nil {
 			return nil, err
 		}
@@ -63,7 +63,7 @@ func (c *Catalog) Usage(ctx context.Context) (list []core.ImageUsage, total int6
 	for i := range list {
 		list[i].Containers = int64(users[list[i].ID])
 	}
-	total, err = c.o.totalSize(c.o.context(ctx))
+	total, err = c.totalSize(c.o.context(ctx))
 	return list, total, err
 }
 
@@ -129,13 +129,13 @@ func (c *Catalog) Tag(ctx context.Context, source, target string) error {
 }
 
 // blobs says how many bytes each blob and each unpacked layer of an image takes, by digest.
-func (o *Organ) blobs(ctx context.Context, p *parsed) map[string]int64 {
+func (c *Catalog) blobs(ctx context.Context, p *parsed) map[string]int64 {
 	sizes := map[string]int64{p.manifest.Digest.String(): p.manifest.Size, p.config.Digest.String(): p.config.Size}
 	for _, layer := range p.layers {
 		sizes[layer.Digest.String()] = layer.Size
 	}
 	for _, chain := range identity.ChainIDs(slices.Clone(p.diffIDs)) {
-		if usage, err := o.snapshotter.Usage(ctx, chain.String()); err == nil {
+		if usage, err := c.o.snapshotter.Usage(ctx, chain.String()); err == nil {
 			sizes["unpacked:"+chain.String()] = usage.Size
 		}
 	}
@@ -143,15 +143,15 @@ func (o *Organ) blobs(ctx context.Context, p *parsed) map[string]int64 {
 }
 
 // sharedSizes says how many bytes of each image another image has too.
-func (o *Organ) sharedSizes(ctx context.Context, list []core.Image) ([]int64, error) {
+func (c *Catalog) sharedSizes(ctx context.Context, list []core.Image) ([]int64, error) {
 	users := map[string]int{}
 	each := make([]map[string]int64, len(list))
 	for i, image := range list {
-		p, err := o.load(ctx, descriptorOf(image), core.Platform{})
+		p, err := c.o.load(ctx, descriptorOf(image), core.Platform{})
 		if err != nil {
 			return nil, err
 		}
-		each[i] = o.blobs(ctx, p)
+		each[i] = c.blobs(ctx, p)
 		for blob := range each[i] {
 			users[blob]++
 		}
@@ -168,18 +168,18 @@ func (o *Organ) sharedSizes(ctx context.Context, list []core.Image) ([]int64, er
 }
 
 // totalSize is the bytes that all images take, what they share counted once.
-func (o *Organ) totalSize(ctx context.Context) (total int64, err error) {
-	list, err := o.Images().List(ctx)
+func (c *Catalog) totalSize(ctx context.Context) (total int64, err error) {
+	list, err := c.o.Images().List(ctx)
 	if err != nil {
 		return 0, err
 	}
 	sizes := map[string]int64{}
 	for _, image := range list {
-		p, err := o.load(ctx, descriptorOf(image), core.Platform{})
+		p, err := c.o.load(ctx, descriptorOf(image), core.Platform{})
 		if err != nil {
 			return 0, err
 		}
-		maps.Copy(sizes, o.blobs(ctx, p))
+		maps.Copy(sizes, c.blobs(ctx, p))
 	}
 	for _, size := range sizes {
 		total += size

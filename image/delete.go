@@ -94,7 +94,7 @@ func repositories(all []images.Image) (list []string) {
 func (i *Images) Prune(ctx context.Context, filters core.Filters, used func(core.ImageID) bool) (core.Pruned, error) {
 	o := i.o
 	ctx = o.context(ctx)
-	before, err := o.totalSize(ctx)
+	before, err := o.Catalog().totalSize(ctx)
 	if err != nil {
 		return core.Pruned{}, err
 	}
@@ -113,7 +113,7 @@ func (i *Images) Prune(ctx context.Context, filters core.Filters, used func(core
 		}
 		pruned.Images = append(pruned.Images, deleted...)
 	}
-	after, err := o.totalSize(ctx)
+	after, err := o.Catalog().totalSize(ctx)
 	if err != nil {
 		return pruned, err
 	}

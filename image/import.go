@@ -54,13 +54,13 @@ func (t *Transfers) Import(ctx context.Context, r io.Reader, request core.Import
 			o.gc.soon()
 		}
 	}()
-	layer, diffID, err := o.importLayer(leased, r)
+	layer, diffID, err := t.importLayer(leased, r)
 	if err != nil {
 		return "", archiveError(err)
 	}
 	file.RootFS = ocispec.RootFS{Type: "layers", DiffIDs: []digest.Digest{diffID}}
 	file.History = []ocispec.History{{Created: &now, Comment: file.Comment}}
-	target, err := o.writeImage(leased, file, layer)
+	target, err := t.writeImage(leased, file, layer)
 	if err != nil {
 		return "", err
 	}
@@ -76,28 +76,28 @@ func (t *Transfers) Import(ctx context.Context, r io.Reader, request core.Import
 }
 
 // writeImage writes configuration and manifest.
-func (o *Organ) writeImage(ctx context.Context, file config.File, layers ...ocispec.Descriptor) (ocispec.Descriptor, error) {
-	described, err := o.archives.WriteJSON(ctx, file, ocispec.MediaTypeImageConfig)
+func (t *Transfers) writeImage(ctx context.Context, file config.File, layers ...ocispec.Descriptor) (ocispec.Descriptor, error) {
+	described, err := t.o.archives.WriteJSON(ctx, file, ocispec.MediaTypeImageConfig)
 	if err != nil {
 		return ocispec.Descriptor{}, err
 	}
-	return o.archives.WriteJSON(ctx, ocispec.Manifest{
+	return t.o.archives.WriteJSON(ctx, ocispec.Manifest{
 		Versioned: ocispecs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest, Config: described, Layers: layers,
 	}, ocispec.MediaTypeImageManifest)
 }
 
 // importLayer stores a stream as a layer and gives the digest of what is in it.
-func (o *Organ) importLayer(ctx context.Context, r io.Reader) (layer ocispec.Descriptor, diffID digest.Digest, err error) {
+func (t *Transfers) importLayer(ctx context.Context, r io.Reader) (layer ocispec.Descriptor, diffID digest.Digest, err error) {
 	ref := "import-" + rand.Text()
-	writer, err := content.OpenWriter(ctx, o.content, content.WithRef(ref))
+	writer, err := content.OpenWriter(ctx, t.o.content, content.WithRef(ref))
 	if err != nil {
 		return layer, "", err
 	}
 	defer writer.Close()
 	layer.MediaType, diffID, err = archive.PackLayer(writer, r)
 	if err != nil {
-		if abort := o.content.Abort(context.WithoutCancel(ctx), ref); abort != nil && !errdefs.IsNotFound(abort) {
-			o.log.Warn("a half-imported layer stays until the next collection", "error", abort)
+		if abort := t.o.content.Abort(context.WithoutCancel(ctx), ref); abort != nil && !errdefs.IsNotFound(abort) {
+			t.o.log.Warn("a half-imported layer stays until the next collection", "error", abort)
 		}
 		return layer, "", err
 	}

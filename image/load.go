@@ -35,7 +35,7 @@ func (t *Transfers) Load(ctx context.Context, r io.Reader, platform core.Platfor
 		return archiveError(err)
 	}
 	for _, entry := range entries {
-		if err := o.loadEntry(leased, entry, platform, quiet, report); err != nil {
+		if err := t.loadEntry(leased, entry, platform, quiet, report); err != nil {
 			return archiveError(err)
 		}
 	}
@@ -59,7 +59,8 @@ func archiveError(err error) error {
 }
 
 // loadEntry checks, unpacks and names one image.
-func (o *Organ) loadEntry(ctx context.Context, e archive.Entry, platform core.Platform, quiet bool, report *reporter) error {
+func (t *Transfers) loadEntry(ctx context.Context, e archive.Entry, platform core.Platform, quiet bool, report *reporter) error {
+	o := t.o
 	p, err := o.read(ctx, e.Target, platform)
 	if err != nil {
 		return err

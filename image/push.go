@@ -104,7 +104,7 @@ func (t *Transfers) pushOne(ctx context.Context, stored ocispec.Descriptor, tag 
 	if err := t.o.protect(leased, stored.Digest); err != nil {
 		return err
 	}
-	target, err := t.o.pushable(leased, stored, platform)
+	target, err := t.pushable(leased, stored, platform)
 	if err != nil {
 		return err
 	}
@@ -134,9 +134,9 @@ func (t *Transfers) pushOne(ctx context.Context, stored ocispec.Descriptor, tag 
 }
 
 // pushable is what of an image can be pushed: all of it when all is here, else the one manifest that is.
-func (o *Organ) pushable(ctx context.Context, target ocispec.Descriptor, platform core.Platform) (ocispec.Descriptor, error) {
+func (t *Transfers) pushable(ctx context.Context, target ocispec.Descriptor, platform core.Platform) (ocispec.Descriptor, error) {
 	if images.IsIndexType(target.MediaType) && platform == (core.Platform{}) {
-		complete, err := o.complete(ctx, target)
+		complete, err := t.complete(ctx, target)
 		if err != nil {
 			return target, err
 		}
@@ -144,11 +144,11 @@ func (o *Organ) pushable(ctx context.Context, target ocispec.Descriptor, platfor
 			return target, nil
 		}
 	}
-	p, err := o.load(ctx, target, platform)
+	p, err := t.o.load(ctx, target, platform)
 	if err != nil {
 		return target, err
 	}
-	gone, err := o.missing(ctx, p)
+	gone, err := t.o.missing(ctx, p)
 	if err != nil {
 		return target, err
 	}
@@ -159,12 +159,12 @@ func (o *Organ) pushable(ctx context.Context, target ocispec.Descriptor, platfor
 }
 
 // complete reports whether everything that a descriptor leads to is here.
-func (o *Organ) complete(ctx context.Context, target ocispec.Descriptor) (bool, error) {
+func (t *Transfers) complete(ctx context.Context, target ocispec.Descriptor) (bool, error) {
 	err := images.Walk(ctx, images.HandlerFunc(func(ctx context.Context, desc ocispec.Descriptor) ([]ocispec.Descriptor, error) {
-		if _, err := o.content.Info(ctx, desc.Digest); err != nil {
+		if _, err := t.o.content.Info(ctx, desc.Digest); err != nil {
 			return nil, err
 		}
-		return images.Children(ctx, o.content, desc)
+		return images.Children(ctx, t.o.content, desc)
 	}), target)
 	if errdefs.IsNotFound(err) {
 		return false, nil

@@ -31,7 +31,7 @@ func (t *Transfers) Save(ctx context.Context, refs []string, platform core.Platf
 		options = append(options, export.WithAllPlatforms())
 	}
 	for _, ref := range refs {
-		named, err := o.saved(leased, index, ref)
+		named, err := t.saved(leased, index, ref)
 		if err != nil {
 			return err
 		}
@@ -54,17 +54,17 @@ func (t *Transfers) Save(ctx context.Context, refs []string, platform core.Platf
 }
 
 // saved lists what one reference means; an image that is meant by its ID has no name.
-func (o *Organ) saved(ctx context.Context, index *names.Index, ref string) ([]images.Image, error) {
+func (t *Transfers) saved(ctx context.Context, index *names.Index, ref string) ([]images.Image, error) {
 	if named, err := reference.ParseNormalizedNamed(ref); err == nil && reference.IsNameOnly(named) {
 		var all []images.Image
-		for _, tagged := range (&Transfers{o}).tagsToPush(index, named) {
+		for _, tagged := range t.tagsToPush(index, named) {
 			all = append(all, index.ByName[tagged.String()])
 		}
 		if len(all) > 0 {
 			return all, nil
 		}
 	}
-	found, err := o.resolve(ctx, ref)
+	found, err := t.o.resolve(ctx, ref)
 	if err != nil {
 		return nil, err
 	}
