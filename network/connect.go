@@ -90,6 +90,7 @@ func (sb *sandbox) plug(ctx context.Context, e *endpoint) error {
 		up.Up(e.Interface)
 		e.address(&up)
 		settle.Settle(e.host)
+		settle.Settle(n.bridge)
 		return errors.Join(inside.Apply(ctx, &up), sb.shared.conn.Apply(ctx, &settle))
 	})
 }
@@ -162,7 +163,7 @@ func (sb *sandbox) leave(ctx context.Context, e *endpoint) error {
 	sb.shared.mu.Unlock()
 	if !sb.named() && sb.resolver != nil {
 		err = errors.Join(err, sb.resolver.Close())
-		sb.resolver = nil
+		sb.resolver, sb.serving = nil, false
 	}
 	return err
 }

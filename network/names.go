@@ -30,10 +30,17 @@ func (sb *sandbox) names(ctx context.Context) (err error) {
 			e.network.zone.Set(e.EndpointID, e.DNSNames, e.Address.Addr(), e.AddressIPv6.Addr())
 		}
 	}
-	if sb.named() && sb.resolver == nil {
-		sb.resolver, err = dns.Start(ctx, sb.ns, source{sb}, sb.shared.log)
+	if !sb.named() || sb.serving {
+		return nil
 	}
-	return err
+	if sb.resolver == nil {
+		if sb.resolver, err = dns.Listen(ctx, sb.ns, sb.shared.log); err != nil {
+			return err
+		}
+	}
+	sb.resolver.Serve(source{sb})
+	sb.serving = true
+	return nil
 }
 
 // named reports whether one of the sandbox's networks has names.

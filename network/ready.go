@@ -11,6 +11,7 @@ import (
 
 	"github.com/berth-engine/berth/linux/link"
 	"github.com/berth-engine/berth/linux/netns"
+	"github.com/berth-engine/berth/network/dns"
 )
 
 // defaultMTU in bytes.
@@ -27,12 +28,18 @@ type place struct {
 	index  int      // of eth0
 	master *network // whose bridge host is a port of; nil: none
 	mtu    int
+
+	resolver *dns.Resolver // of a loose place; it does not serve yet
 }
 
 // close gives the place up; the kernel then removes its interfaces.
-func (p *place) close() {
+func (p *place) close() error {
 	p.conn.Close()
-	p.ns.Close()
+	var err error
+	if p.resolver != nil {
+		err = p.resolver.Close()
+	}
+	return errors.Join(err, p.ns.Close())
 }
 
 // kind of a place: what it is made for.
@@ -40,7 +47,7 @@ type kind int
 
 const (
 	bare     kind = iota // no interface
-	loose                // for any network: host is on no bridge, since to change bridges takes the kernel some 7 ms
+	loose                // for networks with names: host is on no bridge, since to change bridges takes the kernel some 7 ms
 	attached             // for the default network: host is a port of its bridge
 	kinds
 )
@@ -122,7 +129,9 @@ func (r *ready) close() {
 	r.filling.Wait()
 	for _, places := range r.places {
 		for range len(places) {
-			(<-places).close()
+			if err := (<-places).close(); err != nil {
+				r.shared.log.Debug("give a ready namespace up", "error", err)
+			}
 		}
 	}
 }
@@ -142,6 +151,11 @@ func (s *shared) newPlace(ctx context.Context, k kind) (_ *place, err error) {
 	p.ns, err = netns.New(func(ns *os.File) error { return s.furnish(ctx, p, ns, port) })
 	if err != nil {
 		return nil, fmt.Errorf("make a network namespace: %w", err)
+	}
+	if k == loose {
+		if p.resolver, err = dns.Listen(ctx, p.ns, s.log); err != nil {
+			return nil, errors.Join(err, p.close())
+		}
 	}
 	return p, nil
 }
@@ -179,6 +193,9 @@ func (s *shared) furnish(ctx context.Context, p *place, ns *os.File, port link.P
 	p.index = found.Index
 	inside.Up("eth0")
 	settle.Settle(p.host)
+	if p.master != nil {
+		settle.Settle(p.master.bridge)
+	}
 	return errors.Join(p.conn.Apply(ctx, &inside), s.conn.Apply(ctx, &settle))
 }
 

@@ -41,6 +41,7 @@ type sandbox struct {
 	endpoints []*endpoint
 	published *published
 	resolver  *dns.Resolver // nil: no network with names
+	serving   bool          // resolver answers
 }
 
 // endpoint is a container's place in a network.
@@ -227,18 +228,19 @@ func (e *endpoint) releaseAddresses() {
 // batch inside; everything else was made in advance.
 func (sb *sandbox) connect(ctx context.Context) error {
 	s := sb.shared
-	k := bare
-	if len(sb.endpoints) > 0 {
-		if k = loose; sb.endpoints[0].network.Name == defaultName {
-			k = attached
-		}
+	k := attached
+	switch {
+	case len(sb.endpoints) == 0:
+		k = bare
+	case sb.named():
+		k = loose
 	}
 	p, err := s.ready.take(ctx, k)
 	if err != nil {
 		return err
 	}
 	defer p.conn.Close()
-	sb.ns = p.ns
+	sb.ns, sb.resolver = p.ns, p.resolver
 	var inside link.Batch
 	if len(sb.endpoints) > 0 {
 		sb.endpoints[0].adopt(p, &inside)
@@ -281,11 +283,14 @@ func (sb *sandbox) furnish(ctx context.Context, p *place, inside *link.Batch) er
 			outside.AddVeth(link.Veth{Host: e.host, Peer: e.Interface, PeerMAC: e.MAC, MTU: n.mtu, Master: n.index, Port: n.port(), NS: int(sb.ns.Fd())})
 			inside.Up(e.Interface)
 			settle.Settle(e.host)
+			settle.Settle(n.bridge)
 		case p.master != n:
 			if p.mtu != n.mtu {
 				outside.SetMTU(e.host, n.mtu)
 			}
 			outside.Enslave(e.host, n.index, n.port())
+			outside.Settle(e.host)
+			outside.Settle(n.bridge)
 		}
 	}
 	if err := sb.shared.conn.Apply(ctx, &outside); err != nil {
@@ -430,7 +435,7 @@ func (sb *sandbox) release() error {
 	var err error
 	if sb.resolver != nil {
 		err = sb.resolver.Close()
-		sb.resolver = nil
+		sb.resolver, sb.serving = nil, false
 	}
 	sb.published.close()
 	if sb.ns != nil {

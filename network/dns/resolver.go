@@ -50,35 +50,33 @@ type Resolver struct {
 	source  Source
 	log     *slog.Logger
 	ns      *os.File // of the container
-	udp     *dns.Server
-	tcp     *dns.Server
+	packet  net.PacketConn
+	stream  net.Listener
 	serving sync.WaitGroup
 	waiting chan struct{} // a place for each question on its way
 }
 
-// Start opens the sockets in the namespace and leads what containers send to port 53 of Address there: the port
-// itself stays free for the container. The resolver serves until Close, and keeps the namespace alive as long.
-func Start(ctx context.Context, ns *os.File, source Source, log *slog.Logger) (_ *Resolver, err error) {
-	r := &Resolver{source: source, log: log, waiting: make(chan struct{}, maxQueries)}
+// Listen opens the sockets in the namespace and leads what containers send to port 53 of Address there: the port
+// itself stays free for the container. The kernel takes some 10 ms for that, so it is better done in advance. Until
+// Close the resolver keeps the namespace alive.
+func Listen(ctx context.Context, ns *os.File, log *slog.Logger) (_ *Resolver, err error) {
+	r := &Resolver{log: log, waiting: make(chan struct{}, maxQueries)}
 	if r.ns, err = netns.Duplicate(ns); err != nil {
 		return nil, err
 	}
 	defer func() {
 		if err != nil {
-			r.ns.Close()
+			err = errors.Join(err, r.Close())
 		}
 	}()
-	var packet net.PacketConn
-	var stream net.Listener
-	err = netns.Do(ns, func() error {
+	err = netns.Do(ns, func() (err error) {
 		var config net.ListenConfig
 		config.SetMultipathTCP(false)
 		at := netip.AddrPortFrom(Address(), 0).String()
-		if packet, err = config.ListenPacket(ctx, "udp4", at); err != nil {
+		if r.packet, err = config.ListenPacket(ctx, "udp4", at); err != nil {
 			return fmt.Errorf("listen for questions: %w", err)
 		}
-		if stream, err = config.Listen(ctx, "tcp4", at); err != nil {
-			packet.Close()
+		if r.stream, err = config.Listen(ctx, "tcp4", at); err != nil {
 			return fmt.Errorf("listen for questions: %w", err)
 		}
 		return nil
@@ -86,24 +84,19 @@ func Start(ctx context.Context, ns *os.File, source Source, log *slog.Logger) (_
 	if err != nil {
 		return nil, err
 	}
-	if err := redirect(ctx, ns, packet.LocalAddr().(*net.UDPAddr).AddrPort(), stream.Addr().(*net.TCPAddr).AddrPort()); err != nil {
-		packet.Close()
-		stream.Close()
-		return nil, err
-	}
-	r.udp = &dns.Server{PacketConn: packet, Handler: r}
-	r.tcp = &dns.Server{Listener: stream, Handler: r}
-	for _, server := range []*dns.Server{r.udp, r.tcp} {
-		ready := make(chan struct{})
-		server.NotifyStartedFunc = func() { close(ready) }
+	return r, redirect(ctx, ns, r.packet.LocalAddr().(*net.UDPAddr).AddrPort(), r.stream.Addr().(*net.TCPAddr).AddrPort())
+}
+
+// Serve answers from the source, in goroutines that end with Close. It is called once.
+func (r *Resolver) Serve(source Source) {
+	r.source = source
+	for _, server := range []*dns.Server{{PacketConn: r.packet, Handler: r}, {Listener: r.stream, Handler: r}} {
 		r.serving.Go(func() {
 			if err := server.ActivateAndServe(); err != nil && !errors.Is(err, net.ErrClosed) {
 				r.log.Warn("name server of a container ended", "error", err)
 			}
 		})
-		<-ready
 	}
-	return r, nil
 }
 
 // redirect makes port 53 of Address lead to the sockets, inside the namespace.
@@ -125,9 +118,15 @@ func redirect(ctx context.Context, ns *os.File, udp, tcp netip.AddrPort) error {
 
 // Close ends the service and lets go of the namespace.
 func (r *Resolver) Close() error {
-	err := errors.Join(r.udp.PacketConn.Close(), r.tcp.Listener.Close())
+	var errs []error
+	if r.packet != nil {
+		errs = append(errs, r.packet.Close())
+	}
+	if r.stream != nil {
+		errs = append(errs, r.stream.Close())
+	}
 	r.serving.Wait()
-	return errors.Join(err, r.ns.Close())
+	return errors.Join(append(errs, r.ns.Close())...)
 }
 
 // ServeDNS answers one question.
