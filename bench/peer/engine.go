@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"strconv"
@@ -342,23 +343,31 @@ func (e *Engine) RememberCaches(ctx context.Context) error {
 	return err
 }
 
-// RemoveCaches removes the build cache records that were not there before.
+// RemoveCaches removes the build cache's records that were not there before. One that others build on goes after these,
+// so it asks again as long as something went.
 func (e *Engine) RemoveCaches(ctx context.Context) error {
 	if e.API == nil || e.caches == nil {
 		return nil
 	}
-	now, err := e.API.caches(ctx)
-	if err != nil {
-		return err
-	}
-	for id := range now {
-		if !e.caches[id] {
+	for left := -1; ; {
+		now, err := e.API.caches(ctx)
+		if err != nil {
+			return err
+		}
+		maps.DeleteFunc(now, func(id string, _ bool) bool { return e.caches[id] })
+		if len(now) == 0 {
+			return nil
+		}
+		if len(now) == left {
+			return fmt.Errorf("%d records of the build cache can't be removed", left)
+		}
+		left = len(now)
+		for id := range now {
 			if err := e.API.pruneCache(ctx, id); err != nil {
 				return err
 			}
 		}
 	}
-	return nil
 }
 
 // Image is the full name of an image of the bench.
