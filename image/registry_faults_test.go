@@ -144,6 +144,37 @@ func TestCredentials(t *testing.T) {
 	}
 }
 
+func TestRedirectsLeadNoCredentialsAstray(t *testing.T) {
+	t.Parallel()
+	o := newTestOrgan(t)
+	layer := tarOf(t, file("hello", "x"))
+	registry, thief := newFakeRegistry(t, layer), newFakeRegistry(t, layer)
+	thief.check = func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Header.Get("Authorization") != "" {
+			t.Errorf("the other host is sent %q", r.Header.Get("Authorization"))
+		}
+		w.Header().Set("WWW-Authenticate", `Basic realm="trap"`)
+		w.WriteHeader(http.StatusUnauthorized)
+		return false
+	}
+	registry.check = func(w http.ResponseWriter, r *http.Request) bool {
+		if !basic(w, r) {
+			return false
+		}
+		if strings.HasSuffix(r.URL.Path, sum(layer)) {
+			http.Redirect(w, r, thief.URL+"/v2/app/blobs/sha256:"+sum(layer), http.StatusTemporaryRedirect)
+			return false
+		}
+		return true
+	}
+	if _, err := o.pull(registry.name(), &core.RegistryAuth{Username: "user", Password: "secret"}); err == nil {
+		t.Error("the pull succeeded")
+	}
+	if len(thief.requests) == 0 {
+		t.Error("the other host was not asked")
+	}
+}
+
 func TestLogin(t *testing.T) {
 	t.Parallel()
 	o := newTestOrgan(t)

@@ -41,7 +41,7 @@ func (r Config) Login(ctx context.Context, auth core.RegistryAuth) (status, iden
 	registry := hosts[len(hosts)-1]
 	if auth.RegistryToken == "" {
 		registry.Authorizer = docker.NewDockerAuthorizer(docker.WithAuthClient(registry.Client), docker.WithAuthHeader(registry.Header),
-			docker.WithAuthCreds(credentials(auth)), docker.WithFetchRefreshToken(func(_ context.Context, token string, _ *http.Request) {
+			docker.WithAuthCreds(credentials(auth, registry.Host)), docker.WithFetchRefreshToken(func(_ context.Context, token string, _ *http.Request) {
 				identityToken = token
 			}))
 	}

@@ -95,7 +95,7 @@ func (r Config) host(address string, auth *core.RegistryAuth) (docker.RegistryHo
 	client := &http.Client{Transport: transport}
 	options := []docker.AuthorizerOpt{docker.WithAuthClient(client), docker.WithAuthHeader(http.Header{"User-Agent": {agent}})}
 	if auth != nil {
-		options = append(options, docker.WithAuthCreds(credentials(*auth)))
+		options = append(options, docker.WithAuthCreds(credentials(*auth, address)))
 	}
 	entry := docker.RegistryHost{
 		Client: client, Authorizer: docker.NewDockerAuthorizer(options...), Host: address, Scheme: "https", Path: "/v2",
@@ -114,10 +114,14 @@ func (r Config) host(address string, auth *core.RegistryAuth) (docker.RegistryHo
 	return entry, nil
 }
 
-// credentials in the way of containerd's client: a secret without a name is an identity token.
-func credentials(auth core.RegistryAuth) func(string) (string, string, error) {
-	return func(string) (string, string, error) {
-		if auth.IdentityToken != "" {
+// credentials in the way of containerd's client: a secret without a name is an identity token. They are for one
+// address; another one that a redirect leads to gets none, whatever it asks for.
+func credentials(auth core.RegistryAuth, address string) func(string) (string, string, error) {
+	return func(host string) (string, string, error) {
+		switch {
+		case host != address:
+			return "", "", nil
+		case auth.IdentityToken != "":
 			return "", auth.IdentityToken, nil
 		}
 		return auth.Username, auth.Password, nil
