@@ -58,7 +58,7 @@ golang.org/x/sys/unix: linux, shim
 github.com/spf13/cobra: cli
 github.com/moby/moby/api: api/wire, cli, compose
 github.com/moby/moby/client: cli, compose, test
-go.etcd.io/bbolt: store, image
+go.etcd.io/bbolt: store, image, build
 `
 
 // Budgets of code that is not a test.
