@@ -162,7 +162,8 @@ func TestRedirectsLeadNoCredentialsAstray(t *testing.T) {
 			return false
 		}
 		if strings.HasSuffix(r.URL.Path, sum(layer)) {
-			http.Redirect(w, r, thief.URL+"/v2/app/blobs/sha256:"+sum(layer), http.StatusTemporaryRedirect)
+			elsewhere := strings.Replace(thief.URL, "127.0.0.1", "localhost", 1) // one host's ports may share a login
+			http.Redirect(w, r, elsewhere+"/v2/app/blobs/sha256:"+sum(layer), http.StatusTemporaryRedirect)
 			return false
 		}
 		return true
