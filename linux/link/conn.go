@@ -66,9 +66,6 @@ func (b *Batch) add(what string, ignore error, typ, flags int, parts ...nl.Netli
 	b.requests, b.whats, b.ignored = append(b.requests, req), append(b.whats, what), append(b.ignored, ignore)
 }
 
-// Len is the number of changes.
-func (b *Batch) Len() int { return len(b.requests) }
-
 // Apply sends the batch. The kernel goes on behind a change that failed, so the caller undoes the whole batch on an
 // error; the error is that of the first failure.
 func (c *Conn) Apply(ctx context.Context, b *Batch) error {

@@ -104,8 +104,6 @@ func TestABatchDoesEverything(t *testing.T) {
 			return err
 		}
 		b = Batch{}
-		b.DeleteDefaultRoute(netip.MustParseAddr("10.0.0.3"))
-		b.DeleteDefaultRoute(netip.MustParseAddr("10.0.0.3"))
 		b.DeleteAddress(br.Index, netip.MustParsePrefix("10.0.0.1/24"))
 		b.DeleteAddress(br.Index, netip.MustParsePrefix("10.0.0.1/24"))
 		b.Delete("veth0")

@@ -113,26 +113,17 @@ func Sysctl(path, value string) error {
 	return nil
 }
 
-// ForgetFlows makes the kernel forget the connections of a container's address over a protocol without connections
-// of its own, so that packets for a port that is published anew do not go to its last owner.
-func ForgetFlows(address netip.Addr, udpPort uint16) error {
+// ForgetFlows makes the kernel forget the UDP flows to a port, so that packets do not go on to where it led before.
+func ForgetFlows(port uint16) error {
 	filter := &netlink.ConntrackFilter{}
-	err := errors.Join(
-		filter.AddProtocol(unix.IPPROTO_UDP),
-		filter.AddPort(netlink.ConntrackOrigDstPort, udpPort),
-	)
-	if address.IsValid() {
-		err = errors.Join(err, filter.AddIP(netlink.ConntrackReplyAnyIP, address.AsSlice()))
+	err := errors.Join(filter.AddProtocol(unix.IPPROTO_UDP), filter.AddPort(netlink.ConntrackOrigDstPort, port))
+	for _, family := range []netlink.InetFamily{unix.AF_INET, unix.AF_INET6} {
+		if err == nil {
+			_, err = netlink.ConntrackDeleteFilters(netlink.ConntrackTable, family, filter)
+		}
 	}
 	if err != nil {
-		return fmt.Errorf("forget flows: %w", err)
-	}
-	fam := netlink.InetFamily(unix.AF_INET)
-	if address.Is6() {
-		fam = unix.AF_INET6
-	}
-	if _, err := netlink.ConntrackDeleteFilters(netlink.ConntrackTable, fam, filter); err != nil {
-		return fmt.Errorf("forget flows: %w", err)
+		return fmt.Errorf("forget the flows to port %d: %w", port, err)
 	}
 	return nil
 }

@@ -137,13 +137,6 @@ func (b *Batch) Delete(link string) {
 	b.add("remove "+link, unix.ENODEV, unix.RTM_DELLINK, 0, nl.NewIfInfomsg(unix.AF_UNSPEC), name(link))
 }
 
-// DeleteIndex is Delete by number.
-func (b *Batch) DeleteIndex(index int) {
-	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
-	msg.Index = int32(index)
-	b.add("remove an interface", unix.ENODEV, unix.RTM_DELLINK, 0, msg)
-}
-
 func (b *Batch) set(what, link string, flags uint32, attrs ...*nl.RtAttr) {
 	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
 	msg.Flags, msg.Change = flags, flags
@@ -180,11 +173,6 @@ func (b *Batch) DeleteAddress(index int, address netip.Prefix) {
 func (b *Batch) SetDefaultRoute(index int, gateway netip.Addr) {
 	b.add("set the default route to "+gateway.String(), nil, unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_REPLACE,
 		route(gateway), addr(unix.RTA_GATEWAY, gateway), number(unix.RTA_OIF, index))
-}
-
-// DeleteDefaultRoute removes the default route through the gateway; one that is not there is no error.
-func (b *Batch) DeleteDefaultRoute(gateway netip.Addr) {
-	b.add("remove the default route to "+gateway.String(), unix.ESRCH, unix.RTM_DELROUTE, 0, route(gateway), addr(unix.RTA_GATEWAY, gateway))
 }
 
 func route(gateway netip.Addr) *nl.RtMsg {

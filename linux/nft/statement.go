@@ -87,12 +87,6 @@ func In(set string, what ...Load) Statement {
 	return Statement{text + " @" + set, append(exprs, &expr.Lookup{SourceRegister: firstWord, SetName: set})}
 }
 
-// NotIn holds when what is loaded is no element of the set.
-func NotIn(set string, what ...Load) Statement {
-	text, _, exprs := loads(what)
-	return Statement{text + " != @" + set, append(exprs, &expr.Lookup{SourceRegister: firstWord, SetName: set, Invert: true})}
-}
-
 // Is holds when what is loaded equals the value.
 func Is(what Load, value Field) Statement {
 	return compare(what, value, expr.CmpOpEq, " ")
