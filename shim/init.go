@@ -14,6 +14,8 @@ import (
 	"syscall"
 
 	"github.com/opencontainers/runc/libcontainer"
+	// The C part of libcontainer's init, which enters namespaces before Go starts.
+	_ "github.com/opencontainers/runc/libcontainer/nsenter"
 
 	"github.com/berth-engine/berth/shim/wire"
 )

@@ -13,8 +13,6 @@ import (
 	"runtime/debug"
 	"syscall"
 
-	// The C part of libcontainer's init, which enters namespaces before Go starts.
-	_ "github.com/opencontainers/runc/libcontainer/nsenter"
 	"github.com/sirupsen/logrus"
 
 	"github.com/berth-engine/berth/linux/mount"
