@@ -82,7 +82,7 @@ func logDetached(ctx context.Context, s *suite, e *peer.Engine, keep record) (er
 func stdinOnce(ctx context.Context, s *suite, e *peer.Engine, keep record) error {
 	measure.SyncDisk()
 	check := &lineCheck{}
-	input := io.LimitReader(&repeater{line: bytes.Repeat(tool.LogLine(), 1000)}, int64(s.logMB)*1_000_000)
+	input := io.LimitReader(newLines(), int64(s.logMB)*1_000_000)
 	args := append(append([]string{"run", "-i", "--rm", "--label", e.Tag}, e.LogOptions()...), e.Image("busybox"), "cat")
 	a, err := e.Do(ctx, peer.Call{Args: args, Stdin: input, Stdout: check, Limit: 10 * time.Minute})
 	if err := errors.Join(err, check.expect(s.logMB)); err != nil {
@@ -97,6 +97,9 @@ type repeater struct {
 	line []byte
 	at   int
 }
+
+// newLines gives log lines without end, in blocks of a thousand.
+func newLines() *repeater { return &repeater{line: bytes.Repeat(tool.LogLine(), 1000)} }
 
 func (r *repeater) Read(p []byte) (int, error) {
 	n := copy(p, r.line[r.at:])
