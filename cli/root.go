@@ -83,7 +83,6 @@ func newRoot(s *session.Session, o Options) *cobra.Command {
 		Args:              cobra.ArbitraryArgs,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false, DisableDescriptions: true},
 	}
-	root.SuggestionsMinimumDistance = 2
 	root.SetVersionTemplate("Berth version {{.Version}}\n")
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpFunc(help)

@@ -270,6 +270,8 @@ func Ports(ports []container.PortSummary) string {
 		}
 		open = append(open, portGroup{ip: p.IP, protocol: p.Type, public: p.PublicPort != 0, first: p.PrivatePort, last: p.PrivatePort})
 	}
+	// By address first; what is only exposed has none and comes behind.
+	sort.SliceStable(open, func(i, j int) bool { return open[i].key() < open[j].key() })
 	for _, g := range open {
 		texts = append(texts, g.String())
 	}
@@ -291,6 +293,13 @@ func groupFor(groups []portGroup, p container.PortSummary) int {
 		}
 	}
 	return -1
+}
+
+func (g portGroup) key() string {
+	if !g.public {
+		return g.protocol
+	}
+	return hostText(g.ip) + "/" + g.protocol
 }
 
 func (g portGroup) String() string {

@@ -20,6 +20,7 @@ func Group(name, short string, commands ...*cobra.Command) *cobra.Command {
 
 // Unknown is the mistake of a command that is not there, with the ones that are near.
 func Unknown(cmd *cobra.Command, name string) error {
+	cmd.SuggestionsMinimumDistance = 2
 	text := Program(cmd) + ": unknown command: " + cmd.CommandPath() + " " + name
 	if near := cmd.SuggestionsFor(name); len(near) > 0 {
 		text += "\n\nDid you mean this?"
