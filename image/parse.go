@@ -194,6 +194,7 @@ func (o *Organ) readManifest(ctx context.Context, target, desc ocispec.Descripto
 	for _, layer := range manifest.Layers {
 		p.image.Size += layer.Size
 	}
+	p.image.Manifest, p.image.Stored = desc.Digest.String(), p.image.Size
 	return p, nil
 }
 
