@@ -367,3 +367,31 @@ func TestACrashOfTheMachineCostsTheCacheOnly(t *testing.T) {
 		t.Errorf("doubtful records were used: %v\n%s", b.err, b.out)
 	}
 }
+
+func TestCloseEndsARunningStep(t *testing.T) {
+	o := newOrgan(t)
+	running := make(chan struct{})
+	ended := make(chan error, 1)
+	go func() {
+		_, err := o.Build(context.WithoutCancel(t.Context()), makeTar(t, map[string]string{"Dockerfile": "FROM busybox\nRUN echo started && sleep 1000\n"}),
+			core.BuildOptions{}, func(p core.Progress) {
+				if strings.Contains(p.Stream, "started\n") {
+					close(running)
+				}
+			})
+		ended <- err
+	}()
+	<-running
+	root := stepsRoot(o.options)
+	must(t, o.Close())
+	left, err := os.ReadDir(root)
+	must(t, err)
+	for _, entry := range left {
+		if entry.IsDir() {
+			t.Errorf("the step left %s", entry.Name())
+		}
+	}
+	if err := <-ended; err == nil {
+		t.Error("a build that was cut off succeeded")
+	}
+}

@@ -30,10 +30,12 @@ import (
 	"github.com/moby/buildkit/solver"
 	"github.com/moby/buildkit/solver/bboltcachestorage"
 	"github.com/moby/buildkit/solver/llbsolver/cdidevices"
+	"github.com/moby/buildkit/solver/pb"
 	"github.com/moby/buildkit/util/db/boltutil"
 	"github.com/moby/buildkit/util/entitlements"
 	"github.com/moby/buildkit/util/grpcerrors"
 	"github.com/moby/buildkit/util/leaseutil"
+	"github.com/moby/buildkit/util/network"
 	"github.com/moby/buildkit/util/resolver"
 	"github.com/moby/buildkit/version"
 	"github.com/moby/buildkit/worker"
@@ -61,6 +63,7 @@ type engine struct {
 	sessions   *session.Manager
 	server     *grpc.Server
 	relaxed    *relaxed
+	steps      *steps
 	// stop ends what runs in the background; stopping tells the history of it.
 	stop     context.CancelFunc
 	stopping chan struct{}
@@ -88,7 +91,9 @@ func newEngine(ctx context.Context, options Options) (_ *engine, err error) {
 	if hosts == nil {
 		hosts = resolver.NewRegistryConfig(nil)
 	}
-	w, err := newWorker(ctx, options, hosts)
+	networks := providers(options)
+	e.steps = newExecutor(options, networks)
+	w, err := newWorker(ctx, options, hosts, networks, e.steps)
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +121,7 @@ func (e *engine) counted(ctx context.Context, request any, info *grpc.UnaryServe
 }
 
 // newWorker makes what executes: caches, sources, exporters and the executor on our own runtime.
-func newWorker(ctx context.Context, options Options, hosts hostsFunc) (*imageWorker, error) {
+func newWorker(ctx context.Context, options Options, hosts hostsFunc, networks map[pb.NetMode]network.Provider, steps *steps) (*imageWorker, error) {
 	records, err := metadata.NewStore(filepath.Join(options.Root, recordsFile))
 	if err != nil {
 		return nil, err
@@ -129,8 +134,8 @@ func newWorker(ctx context.Context, options Options, hosts hostsFunc) (*imageWor
 	if err != nil {
 		return nil, errors.Join(err, records.Close())
 	}
-	networks := providers(options)
 	cdiManager := cdidevices.NewManager(devices, nil)
+	steps.devices = cdiManager
 	blobs := containerdsnapshot.NewContentStore(options.Content, options.Namespace)
 	names := namedImages{store: options.Images, namespace: options.Namespace}
 	w, err := base.NewWorker(ctx, base.WorkerOpt{
@@ -141,7 +146,7 @@ func newWorker(ctx context.Context, options Options, hosts hostsFunc) (*imageWor
 		GCPolicy:         policy(options.Root, options.CacheLimit),
 		BuildkitVersion:  linkedVersion(),
 		NetworkProviders: networks,
-		Executor:         newExecutor(options, networks, cdiManager),
+		Executor:         steps,
 		Snapshotter:      containerdsnapshot.NewSnapshotter(options.SnapshotterName, options.Snapshotter, options.Namespace, nil),
 		ContentStore:     blobs,
 		Applier:          apply.NewFileSystemApplier(blobs),
@@ -245,5 +250,6 @@ func (e *engine) close() error {
 	close(e.stopping)
 	e.server.Stop()
 	e.stop()
+	e.steps.wait()
 	return errors.Join(e.relaxed.settle(true), e.controller.Close())
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/containerd/containerd/v2/core/mount"
 	containerdoci "github.com/containerd/containerd/v2/pkg/oci"
@@ -35,17 +36,30 @@ type steps struct {
 	cgroup   string
 	run      func(ctx context.Context, bundle Bundle) error
 	networks map[pb.NetMode]network.Provider
-	devices  *cdidevices.Manager
+	devices  *cdidevices.Manager // set before the first step
+	running  sync.WaitGroup
 }
 
-func newExecutor(options Options, networks map[pb.NetMode]network.Provider, devices *cdidevices.Manager) *steps {
+// wait returns when no step runs any more and all that was made for them is gone, or when that takes too long.
+func (s *steps) wait() {
+	done := make(chan struct{})
+	go func() {
+		s.running.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(2 * patience):
+	}
+}
+
+func newExecutor(options Options, networks map[pb.NetMode]network.Provider) *steps {
 	return &steps{
 		root:     stepsRoot(options),
 		cache:    filepath.Join(options.Root, "seccomp"),
 		cgroup:   options.CgroupParent,
 		run:      options.Run,
 		networks: networks,
-		devices:  devices,
 	}
 }
 
@@ -78,6 +92,8 @@ func (u *undo) run() error {
 // Run executes a step and returns when its process ended and everything that was made for it is gone. started is closed
 // when the process runs, or never will.
 func (s *steps) Run(ctx context.Context, id string, root executor.Mount, mounts []executor.Mount, process executor.ProcessInfo, started chan<- struct{}) (_ resourcestypes.Recorder, err error) {
+	s.running.Add(1)
+	defer s.running.Done()
 	announce := sync.OnceFunc(func() {
 		if started != nil {
 			close(started)
