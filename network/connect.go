@@ -206,6 +206,7 @@ func (ss *Sandboxes) Restore(ctx context.Context, specs []core.Sandbox) error {
 	if err := ss.removeLinks(ctx, keep); err != nil {
 		return err
 	}
+	ss.restored.Store(true)
 	ss.ready.refill()
 	return nil
 }
@@ -308,9 +309,24 @@ func (sb *sandbox) republish(ctx context.Context) error {
 
 // removeLinks removes the ports of our bridges that are not in keep.
 func (s *shared) removeLinks(ctx context.Context, keep map[string]bool) error {
-	links, err := link.List()
+	ports, err := s.ports()
 	if err != nil {
 		return err
+	}
+	var batch link.Batch
+	for _, name := range ports {
+		if !keep[name] {
+			batch.Delete(name)
+		}
+	}
+	return s.conn.Apply(ctx, &batch)
+}
+
+// ports lists the interfaces that are ports of our bridges.
+func (s *shared) ports() ([]string, error) {
+	links, err := link.List()
+	if err != nil {
+		return nil, err
 	}
 	ours := map[int]bool{}
 	s.mu.Lock()
@@ -320,11 +336,11 @@ func (s *shared) removeLinks(ctx context.Context, keep map[string]bool) error {
 		}
 	}
 	s.mu.Unlock()
-	var batch link.Batch
+	var names []string
 	for _, l := range links {
-		if l.Kind == "veth" && ours[l.Master] && !keep[l.Name] {
-			batch.Delete(l.Name)
+		if l.Kind == "veth" && ours[l.Master] {
+			names = append(names, l.Name)
 		}
 	}
-	return s.conn.Apply(ctx, &batch)
+	return names, nil
 }

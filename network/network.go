@@ -19,6 +19,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/berth-engine/berth/core"
 	"github.com/berth-engine/berth/linux/link"
@@ -83,6 +84,7 @@ type shared struct {
 	ready    *ready
 	upstream *upstream
 	hostV6   bool         // the host has IPv6 addresses
+	restored atomic.Bool  // Restore said who runs
 	last     core.Network // the default network as its record has it
 	watching sync.WaitGroup
 	stop     context.CancelFunc
@@ -177,7 +179,8 @@ func (s *shared) watch(ctx context.Context) {
 
 // Shutdown ends the organ. Networks of running containers stay as they are, for the next daemon to take over. When
 // no container runs, or with all, everything that this instance has on the host goes: bridges, tables, interfaces.
-// Records stay. No call may be under way.
+// Records stay. No call may be under way. A daemon that fails before Restore does not know who runs: then ports of
+// the bridges count as running containers, whatever all says.
 func (o *Organ) Shutdown(ctx context.Context, all bool) error {
 	o.stop()
 	o.watching.Wait()
@@ -195,6 +198,11 @@ func (o *Organ) Shutdown(ctx context.Context, all bool) error {
 		}
 	}
 	o.mu.Unlock()
+	if !o.restored.Load() {
+		ports, err := o.ports()
+		errs = append(errs, err)
+		all, running = false, len(ports)
+	}
 	if all || running == 0 {
 		errs = append(errs, o.removeLinks(ctx, nil), o.conn.Apply(ctx, &bridges), o.firewall.Remove(ctx))
 	}

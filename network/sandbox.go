@@ -151,7 +151,7 @@ func (sb *sandbox) join(ref string, asked core.Endpoint) (*endpoint, error) {
 	e := &endpoint{Endpoint: &asked, network: n, key: ref, host: newVeth()}
 	e.NetworkID, e.EndpointID = n.ID, id.New()
 	e.Gateway, e.GatewayIPv6, e.Address, e.AddressIPv6 = netip.Addr{}, netip.Addr{}, netip.Prefix{}, netip.Prefix{}
-	e.DNSNames = nil
+	e.DNSNames, e.Interface = nil, ""
 	if n.zone != nil {
 		e.DNSNames = sb.dnsNames(e)
 	}
@@ -159,7 +159,7 @@ func (sb *sandbox) join(ref string, asked core.Endpoint) (*endpoint, error) {
 		return nil, err
 	}
 	e.MAC = e.WantMAC
-	if e.MAC == nil {
+	if len(e.MAC) == 0 {
 		e.MAC = macOf(e.Address.Addr())
 	}
 	sb.shared.mu.Lock()

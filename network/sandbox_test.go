@@ -199,6 +199,10 @@ func TestAnotherDaemonTakesOver(t *testing.T) {
 	check(t, first.Shutdown(t.Context(), false))
 	expect(t, "without a daemon", get(t, outside, "tcp", hostAddr+":"+port), "web "+neighbourAddr)
 
+	failed, err := New(t.Context(), Options{Dir: dir})
+	check(t, err)
+	check(t, failed.Shutdown(t.Context(), true))
+	expect(t, "after a daemon that failed to start", get(t, outside, "tcp", hostAddr+":"+port), "web "+neighbourAddr)
 	second, err := New(t.Context(), Options{Dir: dir})
 	check(t, err)
 	t.Cleanup(func() { check(t, second.Shutdown(context.Background(), true)) })
