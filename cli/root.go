@@ -31,9 +31,9 @@ type Options struct {
 
 // Run runs one command and gives the exit code.
 func Run(ctx context.Context, o Options) int {
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	s := session.New(o.In, o.Out, o.Err, o.Version)
+	ctx, stop := watchInterrupts(ctx, s)
+	defer stop()
 	defer func() {
 		if err := s.In.Restore(); err != nil {
 			fmt.Fprintln(o.Err, err)
@@ -45,6 +45,39 @@ func Run(ctx context.Context, o Options) int {
 	root.SetOut(o.Out)
 	root.SetErr(o.Err)
 	return report(ctx, o.Err, root.ExecuteContext(ctx))
+}
+
+// watchInterrupts ends the context at the first interrupt. Who sends three wants out, whatever the command thinks of it:
+// a container that ignores them runs on without us.
+func watchInterrupts(ctx context.Context, s *session.Session) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	arrived := make(chan os.Signal, 3)
+	over := make(chan struct{})
+	signal.Notify(arrived, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		for count := 1; ; count++ {
+			select {
+			case <-over:
+				return
+			case <-arrived:
+				cancel()
+			}
+			if count < 3 {
+				continue
+			}
+			err := s.In.Restore()
+			fmt.Fprintln(s.Err, "\ngot 3 SIGTERM/SIGINTs, forcefully exiting")
+			if err != nil {
+				fmt.Fprintln(s.Err, err)
+			}
+			os.Exit(1)
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(arrived)
+		close(over)
+		cancel()
+	}
 }
 
 // report prints an error, if there is something to say, and finds the exit code.

@@ -202,33 +202,33 @@ func berth(t *testing.T, d *fakeDaemon, in string, args ...string) result {
 func TestRunFlows(t *testing.T) {
 	const help = "\n\nRun 'berth run --help' for more information\n"
 	for name, c := range map[string]struct {
-		daemon fakeDaemon
+		daemon *fakeDaemon
 		in     string
 		args   []string
 		want   result
 	}{
-		"output, errors and exit code are the container's": {fakeDaemon{exit: 7}, "", []string{"run", "x"}, result{7, "out\n", "WARNING: mind the gap\nerr\n"}},
-		"input is passed on":                {fakeDaemon{}, "in\n", []string{"run", "-i", "x", "cat", "-n"}, result{0, "out\nin\n", "WARNING: mind the gap\nerr\n"}},
-		"detached: the ID and nothing else": {fakeDaemon{}, "", []string{"run", "-d", "x"}, result{0, "c0ffee\n", "WARNING: mind the gap\n"}},
-		"a missing image is pulled": {fakeDaemon{missing: true}, "", []string{"run", "x"},
+		"output, errors and exit code are the container's": {&fakeDaemon{exit: 7}, "", []string{"run", "x"}, result{7, "out\n", "WARNING: mind the gap\nerr\n"}},
+		"input is passed on":                {&fakeDaemon{}, "in\n", []string{"run", "-i", "x", "cat", "-n"}, result{0, "out\nin\n", "WARNING: mind the gap\nerr\n"}},
+		"detached: the ID and nothing else": {&fakeDaemon{}, "", []string{"run", "-d", "x"}, result{0, "c0ffee\n", "WARNING: mind the gap\n"}},
+		"a missing image is pulled": {&fakeDaemon{missing: true}, "", []string{"run", "x"},
 			result{0, "out\n", "Unable to find image 'x:latest' locally\nlatest: Pulling from library/x\nWARNING: mind the gap\nerr\n"}},
-		"a missing image that must not be pulled": {fakeDaemon{missing: true}, "", []string{"run", "--pull", "never", "x"},
+		"a missing image that must not be pulled": {&fakeDaemon{missing: true}, "", []string{"run", "--pull", "never", "x"},
 			result{125, "", "berth: Error response from daemon: No such image: x:latest" + help}},
-		"an older daemon is spoken to in its version": {fakeDaemon{tooNew: true}, "", []string{"run", "x"}, result{0, "out\n", "WARNING: mind the gap\nerr\n"}},
-		"a program that is not there is 127": {fakeDaemon{startError: `exec: "foo": executable file not found in $PATH`}, "", []string{"run", "x", "foo"},
+		"an older daemon is spoken to in its version": {&fakeDaemon{tooNew: true}, "", []string{"run", "x"}, result{0, "out\n", "WARNING: mind the gap\nerr\n"}},
+		"a program that is not there is 127": {&fakeDaemon{startError: `exec: "foo": executable file not found in $PATH`}, "", []string{"run", "x", "foo"},
 			result{127, "", "WARNING: mind the gap\nberth: Error response from daemon: exec: \"foo\": executable file not found in $PATH" + help}},
-		"a program that can't be executed is 126": {fakeDaemon{startError: `exec: "/etc": permission denied`}, "", []string{"run", "x"},
+		"a program that can't be executed is 126": {&fakeDaemon{startError: `exec: "/etc": permission denied`}, "", []string{"run", "x"},
 			result{126, "", "WARNING: mind the gap\nberth: Error response from daemon: exec: \"/etc\": permission denied" + help}},
-		"another failure of a start is 125": {fakeDaemon{startError: "no room"}, "", []string{"run", "x"},
+		"another failure of a start is 125": {&fakeDaemon{startError: "no room"}, "", []string{"run", "x"},
 			result{125, "", "WARNING: mind the gap\nberth: Error response from daemon: no room" + help}},
-		"a terminal needs a terminal": {fakeDaemon{}, "", []string{"run", "-it", "x"},
+		"a terminal needs a terminal": {&fakeDaemon{}, "", []string{"run", "-it", "x"},
 			result{125, "", "berth: cannot attach stdin to a TTY-enabled container because stdin is not a terminal" + help}},
-		"restart and rm conflict": {fakeDaemon{}, "", []string{"run", "--rm", "--restart", "always", "x"},
+		"restart and rm conflict": {&fakeDaemon{}, "", []string{"run", "--rm", "--restart", "always", "x"},
 			result{125, "", "berth: conflicting options: cannot specify both --restart and --rm" + help}},
-		"exec has streams and exit code": {fakeDaemon{exit: 3}, "in", []string{"exec", "-i", "c", "sh"}, result{3, "out\nin", "err\n"}},
+		"exec has streams and exit code": {&fakeDaemon{exit: 3}, "in", []string{"exec", "-i", "c", "sh"}, result{3, "out\nin", "err\n"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := startDaemon(t, &c.daemon)
+			d := startDaemon(t, c.daemon)
 			if got := berth(t, d, c.in, c.args...); got != c.want {
 				t.Errorf("got  %+v\nwant %+v", got, c.want)
 			}

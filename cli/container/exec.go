@@ -30,7 +30,7 @@ func NewExec(s *session.Session) *cobra.Command {
 		Args:              session.AtLeast(2),
 		ValidArgsFunction: completeContainers(s, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return o.run(context.WithoutCancel(cmd.Context()), s, args[0], args[1:])
+			return o.run(cmd.Context(), s, args[0], args[1:])
 		},
 	}
 	f := cmd.Flags()
@@ -105,7 +105,7 @@ func (o *executing) foreground(ctx context.Context, s *session.Session, api *cli
 			return resize(ctx, api, execPath(id, "resize"), height, width)
 		})()
 	}
-	err = a.Run()
+	err = a.Run(ctx)
 	if errors.Is(err, stream.ErrDetached) {
 		fmt.Fprintln(s.Err, "read escape sequence")
 		return nil

@@ -67,10 +67,8 @@ func (r *running) run(cmd *cobra.Command, s *session.Session) error {
 	if err != nil {
 		return session.WithHelp(cmd, err, startCode(err))
 	}
-	// From here on the container decides when it is over: an interrupt is a signal for it.
-	ctx := context.WithoutCancel(cmd.Context())
 	if r.detach {
-		if err := start(ctx, api, id); err != nil {
+		if err := start(context.WithoutCancel(cmd.Context()), api, id); err != nil {
 			return session.WithHelp(cmd, err, startCode(err))
 		}
 		fmt.Fprintln(s.Out, id)
@@ -78,7 +76,7 @@ func (r *running) run(cmd *cobra.Command, s *session.Session) error {
 	}
 	f := foreground{session: s, api: api, id: id, tty: request.Tty, keys: keys, keyText: r.detachKeys, remove: r.remove, proxy: r.proxy,
 		stdin: request.AttachStdin, stdout: request.AttachStdout, stderr: request.AttachStderr}
-	return f.run(ctx, func(err error) error { return session.WithHelp(cmd, err, startCode(err)) })
+	return f.run(cmd.Context(), func(err error) error { return session.WithHelp(cmd, err, startCode(err)) })
 }
 
 // streams decides what to attach to and whether that makes sense.
@@ -114,6 +112,10 @@ func (f foreground) run(ctx context.Context, failed func(error) error) error {
 	if f.remove {
 		condition = container.WaitConditionRemoved
 	}
+	if f.proxy {
+		// The container decides when it is over: an interrupt is a signal for it.
+		ctx = context.WithoutCancel(ctx)
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if f.proxy {
@@ -130,8 +132,9 @@ func (f foreground) run(ctx context.Context, failed func(error) error) error {
 		return failed(err)
 	}
 	local := make(chan error, 1)
-	go func() { local <- f.attachment(conn).Run() }()
+	go func() { local <- f.attachment(conn).Run(ctx) }()
 	if err := start(ctx, f.api, f.id); err != nil {
+		cancel()
 		// The attachment ends first, so that the terminal is as it was when the sentence is printed.
 		conn.Close()
 		if streamErr := <-local; errors.Is(streamErr, stream.ErrDetached) {

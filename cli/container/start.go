@@ -56,10 +56,10 @@ func (o starting) foreground(ctx context.Context, s *session.Session, api *clien
 	if err != nil {
 		return err
 	}
-	f := foreground{session: s, api: api, id: c.ID, tty: c.Config.Tty, keys: keys, keyText: o.keys, proxy: !c.Config.Tty,
+	f := foreground{session: s, api: api, id: c.ID, tty: c.Config.Tty, keys: keys, keyText: o.keys, proxy: true,
 		remove: c.HostConfig != nil && c.HostConfig.AutoRemove,
 		stdin:  o.interactive && c.Config.OpenStdin, stdout: true, stderr: true}
-	return f.run(context.WithoutCancel(ctx), func(err error) error { return err })
+	return f.run(ctx, func(err error) error { return err })
 }
 
 func inspect(ctx context.Context, api *client.Client, name string) (container.InspectResponse, error) {
@@ -121,7 +121,10 @@ func (o attaching) run(ctx context.Context, s *session.Session, name string) err
 	if f.stdin && f.tty && !s.In.IsTerminal() {
 		return errors.New("cannot attach stdin to a TTY-enabled container because stdin is not a terminal")
 	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	if o.proxy && !f.tty {
+		ctx = context.WithoutCancel(ctx)
+	}
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if o.proxy && !f.tty {
 		defer stream.ForwardSignals(ctx, func(ctx context.Context, signal string) error { return kill(ctx, api, c.ID, signal) })()
@@ -141,7 +144,7 @@ func (o attaching) run(ctx context.Context, s *session.Session, name string) err
 			return resize(ctx, api, path(c.ID, "resize"), height, width)
 		})()
 	}
-	err = f.attachment(conn).Run()
+	err = f.attachment(conn).Run(ctx)
 	if errors.Is(err, stream.ErrDetached) {
 		fmt.Fprintln(s.Err, "read escape sequence")
 		return nil

@@ -88,9 +88,7 @@ func (s *Session) Client() (*client.Client, error) {
 	}
 	options.Version = os.Getenv("DOCKER_API_VERSION")
 	options.UserAgent = "Berth-Client/" + s.Version + " (" + runtime.GOOS + ")"
-	if s.config != nil {
-		options.Headers = s.config.HTTPHeaders
-	}
+	options.Headers = s.Config().HTTPHeaders
 	made, err := client.New(options)
 	if err != nil {
 		return nil, err

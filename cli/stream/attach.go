@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"context"
 	"errors"
 	"io"
 )
@@ -20,9 +21,9 @@ type Attachment struct {
 	DetachKeys     []byte // looked for in the input; empty: none
 }
 
-// Run copies until the output has ended or the user detached (ErrDetached). The connection is closed, and the terminal
+// Run copies until the output has ended, the user detached (ErrDetached), or ctx is over. The connection is closed, and the terminal
 // as it was, when it returns. A read of standard input that is still waiting for keys is left behind: the program ends.
-func (a Attachment) Run() (err error) {
+func (a Attachment) Run(ctx context.Context) (err error) {
 	if a.Tty && a.In != nil {
 		if err := a.In.Raw(); err != nil {
 			return errors.Join(err, a.Conn.Close())
@@ -50,6 +51,8 @@ func (a Attachment) Run() (err error) {
 	}
 	for {
 		select {
+		case <-ctx.Done():
+			return ctx.Err()
 		case err := <-output:
 			return err
 		case err := <-input:

@@ -5,6 +5,7 @@ package stream
 import (
 	"io"
 	"os"
+	"sync"
 
 	"golang.org/x/term"
 )
@@ -14,7 +15,9 @@ type In struct {
 	io.Reader
 	fd       int
 	terminal bool
-	state    *term.State
+
+	mu    sync.Mutex // guards state: the terminal may be given back by whoever notices the end first
+	state *term.State
 }
 
 // Out is standard output or standard error, possibly a terminal.
@@ -53,6 +56,8 @@ func (o *Out) IsTerminal() bool { return o.terminal }
 // Raw puts the terminal into raw mode: keys go to the container as they are, Ctrl-C included. Without a terminal, or
 // when NORAW is set, nothing happens.
 func (in *In) Raw() error {
+	in.mu.Lock()
+	defer in.mu.Unlock()
 	if !in.terminal || in.state != nil || os.Getenv("NORAW") != "" {
 		return nil
 	}
@@ -66,6 +71,8 @@ func (in *In) Raw() error {
 
 // Restore gives the terminal back as Raw found it. It may be called any number of times.
 func (in *In) Restore() error {
+	in.mu.Lock()
+	defer in.mu.Unlock()
 	if in.state == nil {
 		return nil
 	}
