@@ -18,6 +18,7 @@ import (
 func logsGroup() group {
 	return group{
 		name:   "logs",
+		leaves: true,
 		rounds: few,
 		rows: []row{
 			{name: "log-attached", title: "lines of 100 bytes: attached", unit: "MB/s", higher: true},

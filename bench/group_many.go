@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -21,6 +22,7 @@ const atATime = 8
 func manyGroup() group {
 	return group{
 		name:   "many",
+		leaves: true,
 		rounds: few,
 		rows: []row{
 			{name: "many-run", title: "run -d of many containers, 8 at a time", unit: "per s", higher: true},
@@ -29,10 +31,14 @@ func manyGroup() group {
 		once: func(ctx context.Context, s *suite, e *peer.Engine, keep record) error {
 			begin := time.Now()
 			ids, err := crowd(ctx, e, s.containers)
+			elapsed := time.Since(begin)
+			if err == nil {
+				err = allRun(ctx, e, ids)
+			}
 			if err != nil {
 				return errors.Join(err, disperse(context.WithoutCancel(ctx), e, ids))
 			}
-			keep("many-run", measure.PerSecond(float64(len(ids)), time.Since(begin)))
+			keep("many-run", measure.PerSecond(float64(len(ids)), elapsed))
 			begin = time.Now()
 			if err := disperse(ctx, e, ids); err != nil {
 				return err
@@ -65,14 +71,21 @@ func crowd(ctx context.Context, e *peer.Engine, n int) ([]string, error) {
 		ids = append(ids, id)
 		return nil
 	})
-	if err != nil {
-		return ids, err
-	}
-	a, err := e.Run(ctx, "ps", "-q", "--filter", "label="+e.Tag)
-	if err == nil && len(strings.Fields(a.Out)) != n {
-		err = fmt.Errorf("%s: %d of %d containers run", e.Name, len(strings.Fields(a.Out)), n)
-	}
 	return ids, err
+}
+
+// allRun checks that each of the containers runs.
+func allRun(ctx context.Context, e *peer.Engine, ids []string) error {
+	a, err := e.Run(ctx, "ps", "-q", "--no-trunc", "--filter", "label="+e.Tag)
+	if err != nil {
+		return err
+	}
+	running := strings.Fields(a.Out)
+	missing := slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return slices.Contains(running, id) })
+	if len(missing) > 0 {
+		return fmt.Errorf("%s: %d of %d containers do not run", e.Name, len(missing), len(ids))
+	}
+	return nil
 }
 
 // disperse removes containers, eight at a time.
@@ -128,6 +141,7 @@ func sideBySide(n int, do func(i int) error) error {
 func memoryGroup() group {
 	return group{
 		name:   "memory",
+		leaves: true,
 		rounds: func(options) int { return 1 },
 		rows: []row{
 			{name: "memory-idle", title: "idle engine, before the first container (PSS)", unit: "MB"},
@@ -157,6 +171,9 @@ func memoryOnce(ctx context.Context, s *suite, e *peer.Engine, keep record) erro
 	}
 	keep("memory-used", used)
 	ids, err := crowd(ctx, e, s.idle)
+	if err == nil {
+		err = allRun(ctx, e, ids)
+	}
 	if err == nil {
 		err = s.monitors(ctx, e, ids, keep)
 	}
@@ -215,8 +232,9 @@ func (s *suite) monitors(ctx context.Context, e *peer.Engine, ids []string, keep
 // crowdGroup is whether an engine gets slower as containers pile up.
 func crowdGroup() group {
 	return group{
-		name:  "crowd",
-		alone: true,
+		name:   "crowd",
+		leaves: true,
+		alone:  true,
 		rows: []row{
 			{name: "crowd-start-0", title: "start with no other container", unit: "ms"},
 			{name: "crowd-start-n", title: "start with the crowd running", unit: "ms"},
@@ -238,6 +256,9 @@ func crowdGroup() group {
 				return err
 			}
 			ids, err := crowd(ctx, e, s.crowd)
+			if err == nil {
+				err = allRun(ctx, e, ids)
+			}
 			if err == nil {
 				var startN, psN float64
 				if startN, psN, err = s.startAndList(ctx, e, "n", keep); err == nil {

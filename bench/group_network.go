@@ -97,6 +97,7 @@ const manyPorts = 100
 func portsGroup() group {
 	return group{
 		name:   "ports",
+		leaves: true,
 		rounds: few,
 		rows:   []row{{name: "start-100-ports", title: "start with 100 published ports", unit: "ms"}},
 		once: func(ctx context.Context, _ *suite, e *peer.Engine, keep record) error {

@@ -19,6 +19,7 @@ import (
 func portGroup() group {
 	return group{
 		name:   "port",
+		leaves: true,
 		rounds: few,
 		warm:   true,
 		rows: []row{

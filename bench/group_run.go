@@ -50,8 +50,9 @@ func runGroup() group {
 // apiGroup is the same without the client: what the engine itself takes.
 func apiGroup() group {
 	return group{
-		name: "api",
-		warm: true,
+		name:   "api",
+		leaves: true,
+		warm:   true,
 		rows: []row{
 			{name: "api-run", title: "API alone: create, start, wait, remove", unit: "ms"},
 			{name: "api-create", title: "of these: create", unit: "ms"},
@@ -102,8 +103,9 @@ func needsAPI(_ *suite, e *peer.Engine) string {
 // lifeGroup is each verb of a container's life on its own.
 func lifeGroup() group {
 	return group{
-		name: "life",
-		warm: true,
+		name:   "life",
+		leaves: true,
+		warm:   true,
 		rows: []row{
 			{name: "create", title: "create", unit: "ms"},
 			{name: "start", title: "start", unit: "ms"},

@@ -2,11 +2,12 @@
 // turn within each round, so that the noise of the machine hits all; medians and ratios as a Markdown table, and every
 // sample as JSON. docs/benchmarks.md says how to run it and what each row means.
 //
-// A run is a suite: it opens the peers (peers.go, engine.go, enter.go, runtime.go; berthd.go starts a berthd of its
-// own), imports two small images into each, goes through the groups of measurements (group_*.go) and removes what it
-// made, also after Ctrl-C. A group checks that what it measured has really happened; a failure is a cell of the table.
+// A run is a suite (suite.go): it opens the peers (bench/peer, which also starts a berthd for it), imports two small
+// images into each (bench/payload), goes through the groups of measurements (group_*.go, by means of bench/measure) and
+// removes what it made, also after Ctrl-C. A group checks that what it measured has really happened; a failure is a cell
+// of the table (table.go), and the others go on.
 //
-// The program is also what runs in its containers (tools.go, names.go): a server, a load generator, a writer of log lines.
+// The program is also what runs in its containers (bench/tool): a server, a load generator, a writer of log lines.
 // Therefore it must be built with CGO_ENABLED=0.
 package main
 
@@ -83,7 +84,7 @@ func parse(args []string) (settings, error) {
 	f.DurationVar(&c.settle, "settle", 3*time.Second, "time to settle before memory is read")
 	f.StringVar(&c.registry, "registry", "docker-registry", "command of the registry")
 	f.StringVar(&c.root, "root", os.TempDir(), "where the bench makes its folder, berthd's data included: a journalled file system, like the peers'")
-	f.StringVar(&c.berth, "berth", "bin", "folder of berth, berthd and berth-shim")
+	f.StringVar(&c.berth, "berth", "", "folder of berth, berthd and berth-shim (without: the bench's own, or bin)")
 	f.StringVar(&c.berthHost, "berth-host", "", "a running berthd to measure instead of one of the bench's own: unix://PATH")
 	f.BoolVar(&c.noBerth, "no-berth", false, "measure the peers only")
 	f.StringVar(&c.json, "json", "", "file for all samples")
@@ -152,6 +153,9 @@ func bench(ctx context.Context, args []string) (err error) {
 	if os.Geteuid() != 0 {
 		return errors.New("the bench needs root, as the daemons that it starts and measures do")
 	}
+	if c.berth == "" {
+		c.berth = besideOr(self, "bin")
+	}
 	base, err := filepath.Abs(c.root)
 	if err != nil {
 		return err
@@ -182,6 +186,15 @@ func bench(ctx context.Context, args []string) (err error) {
 	return errors.Join(interrupted, r.write(c))
 }
 
+// besideOr is the folder of this program when berthd is in it too, and another one else.
+func besideOr(self, other string) string {
+	dir := filepath.Dir(self)
+	if _, err := os.Stat(filepath.Join(dir, "berthd")); err == nil {
+		return dir
+	}
+	return other
+}
+
 // write puts the report where the flags say, and on the standard output.
 func (r report) write(c settings) error {
 	problems := []error{r.writeMarkdown(os.Stdout)}
@@ -201,12 +214,6 @@ func (r report) write(c settings) error {
 
 // open finds the peers; berth is the first. What is not there stays in the list as absent.
 func (s *suite) open(ctx context.Context, c settings) *peer.Daemon {
-	before := map[int]bool{}
-	if list, err := measure.Processes(); err == nil {
-		for _, p := range list {
-			before[p.PID] = true
-		}
-	}
 	own := peer.Config{Name: peer.Berth, Kind: peer.Berth, CLI: filepath.Join(c.berth, "berth"), Host: c.berthHost}
 	var daemon *peer.Daemon
 	if !c.noBerth {
@@ -228,7 +235,7 @@ func (s *suite) open(ctx context.Context, c settings) *peer.Daemon {
 		if p.absent != "" || p.Kind == peer.Bare {
 			continue
 		}
-		p.engine = &peer.Engine{Config: p.Config, Tag: s.tag, Before: before}
+		p.engine = &peer.Engine{Config: p.Config, Tag: s.tag}
 		if daemon != nil && p.Kind == peer.Berth {
 			p.engine.DaemonPID = daemon.PID()
 		}

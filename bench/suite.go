@@ -39,6 +39,7 @@ type group struct {
 	once     func(context.Context, *suite, *peer.Engine, record) error
 	teardown func(context.Context, *suite, *peer.Engine) error
 	bare     func(context.Context, *suite, *peer.Runtime, record) error
+	leaves   bool                              // a round that fails may leave containers
 	skip     func(*suite, *peer.Engine) string // why this engine has nothing to measure here; empty: it has
 }
 
@@ -170,11 +171,24 @@ func (s *suite) turns(ctx context.Context, g group, peers []*column, rounds int)
 	undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Minute)
 	defer cancel()
 	for _, p := range ready {
-		if g.teardown != nil && p.engine != nil {
-			if err := g.teardown(undo, s, p.engine); err != nil {
-				s.note("%s: cleaning up after %s: %v", p.Name, g.name, err)
-			}
-		}
+		s.clear(undo, g, p)
+	}
+}
+
+// clear undoes what a group set up on one peer, and removes the containers that a failure may have left.
+func (s *suite) clear(ctx context.Context, g group, p *column) {
+	if p.engine == nil {
+		return
+	}
+	var err error
+	if g.teardown != nil {
+		err = g.teardown(ctx, s, p.engine)
+	}
+	if g.leaves {
+		err = errors.Join(err, p.engine.RemoveAll(ctx))
+	}
+	if err != nil {
+		s.note("%s: cleaning up after %s: %v", p.Name, g.name, err)
 	}
 }
 
@@ -204,13 +218,9 @@ func (s *suite) prepare(ctx context.Context, g group, p *column) bool {
 	}
 	if err := g.setup(ctx, s, p.engine); err != nil {
 		s.fail(g, p, err)
-		if g.teardown != nil {
-			undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
-			defer cancel()
-			if err := g.teardown(undo, s, p.engine); err != nil {
-				s.note("%s: cleaning up after %s: %v", p.Name, g.name, err)
-			}
-		}
+		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+		defer cancel()
+		s.clear(undo, g, p)
 		return false
 	}
 	return true

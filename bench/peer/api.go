@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"syscall"
 )
@@ -17,7 +18,7 @@ import (
 // API speaks the Engine API with as little of its own as can be, so that what it measures is the engine.
 type API struct {
 	network, address string
-	base             string
+	version          string // the path of the version that was agreed on; empty: none yet
 	http             *http.Client
 }
 
@@ -27,7 +28,7 @@ func NewAPI(host string) (*API, error) {
 	if !found || network != "unix" && network != "tcp" {
 		return nil, fmt.Errorf("host %q: only unix:// and tcp:// can be measured", host)
 	}
-	c := &API{network: network, address: address, base: "http://engine/v1.44"}
+	c := &API{network: network, address: address}
 	c.http = &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, network, address)
@@ -53,7 +54,7 @@ func (c *API) do(ctx context.Context, method, path string, body io.Reader, reply
 
 // send sends one request; the caller closes the body of the response.
 func (c *API) send(ctx context.Context, method, path, kind string, body io.Reader) (*http.Response, error) {
-	request, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
+	request, err := http.NewRequestWithContext(ctx, method, "http://engine"+c.version+path, body)
 	if err != nil {
 		return nil, err
 	}
@@ -71,8 +72,29 @@ func (c *API) send(ctx context.Context, method, path, kind string, body io.Reade
 	return response, nil
 }
 
+// Ping asks whether the engine answers, and from then on speaks the newest version that both know.
 func (c *API) Ping(ctx context.Context) error {
-	return c.do(ctx, http.MethodGet, "/_ping", nil, nil)
+	c.version = ""
+	response, err := c.send(ctx, http.MethodGet, "/_ping", "", nil)
+	if err != nil {
+		return err
+	}
+	c.version = commonVersion(response.Header.Get("Api-Version"))
+	_, err = io.Copy(io.Discard, response.Body)
+	return errors.Join(err, response.Body.Close())
+}
+
+// newestMinor is the newest version of the API, 1.44, that the bench was written for.
+const newestMinor = 44
+
+// commonVersion is the path of the newest version that an engine's header allows.
+func commonVersion(header string) string {
+	text, known := strings.CutPrefix(header, "1.")
+	minor, err := strconv.Atoi(text)
+	if !known || err != nil || minor > newestMinor {
+		minor = newestMinor
+	}
+	return fmt.Sprintf("/v1.%d", minor)
 }
 
 // listener is the process that opened the socket's other end (SO_PEERCRED of unix(7)).

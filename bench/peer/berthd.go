@@ -44,10 +44,12 @@ func StartDaemon(ctx context.Context, binary, root string) (*Daemon, error) {
 	if err := d.cmd.Start(); err != nil {
 		return nil, errors.Join(err, log.Close())
 	}
-	go func() { d.done <- d.cmd.Wait() }()
+	waiting, dead := context.WithCancel(ctx) // there is nothing to wait for once it has ended
+	defer dead()
+	go func() { d.done <- d.cmd.Wait(); dead() }()
 	api, err := NewAPI(d.Host)
 	if err == nil {
-		err = measure.Ready(ctx, "berthd", api.Ping)
+		err = measure.Ready(waiting, "berthd", api.Ping)
 	}
 	if err != nil {
 		return nil, errors.Join(err, d.Stop(), errors.New(d.lastWords()))

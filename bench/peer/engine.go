@@ -26,7 +26,6 @@ type Engine struct {
 	command   string // the CLI's path
 	Version   string
 	DaemonPID int             // process of the daemon; 0: there is none, or it is not known
-	Before    map[int]bool    // processes that ran before the bench did anything
 	caches    map[string]bool // build cache records of before
 	counter   int
 }
@@ -34,7 +33,6 @@ type Engine struct {
 // Call is one command of an engine's CLI.
 type Call struct {
 	Args   []string
-	Env    []string
 	Stdin  io.Reader
 	Stdout io.Writer // nil: kept and returned
 	Limit  time.Duration
@@ -60,7 +58,7 @@ func (e *Engine) Do(ctx context.Context, c Call) (Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, e.command, append(e.globals(), c.Args...)...)
-	cmd.Env = append(e.environment(), c.Env...)
+	cmd.Env = e.environment()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for the bench; it ends the command itself
 	cmd.WaitDelay = 5 * time.Second
 	var out, complaint bytes.Buffer
@@ -260,30 +258,31 @@ func (e *Engine) Processes() ([]int, error) {
 		return nil, err
 	}
 	pids, containerd := []int{e.DaemonPID}, false
-	seen := map[int]bool{e.DaemonPID: true}
 	for _, p := range measure.Descendants(list, e.DaemonPID) {
 		pids, containerd = append(pids, p.PID), containerd || p.Name == "containerd"
-		seen[p.PID] = true
 	}
 	for _, p := range list {
-		service := e.Kind == Docker && !containerd && p.Name == "containerd" // run by the init system
-		warm := e.Kind == Berth && p.Name == "berth-shim" && !e.Before[p.PID]
-		if (service || warm) && !seen[p.PID] {
+		if e.Kind == Docker && !containerd && p.Name == "containerd" { // run by the init system
 			pids = append(pids, p.PID)
 		}
 	}
 	return pids, nil
 }
 
+// RemoveAll removes the containers of the bench.
+func (e *Engine) RemoveAll(ctx context.Context) error {
+	a, err := e.Run(ctx, "ps", "-a", "-q", "--filter", "label="+e.Tag)
+	if err != nil {
+		return err
+	}
+	return e.Remove(ctx, strings.Fields(a.Out)...)
+}
+
 // Clean removes all that this run of the bench made on the engine and lets its room go.
 func (e *Engine) Clean(ctx context.Context) error {
 	var problems []error
 	if e.command != "" && e.Version != "" {
-		if a, err := e.Run(ctx, "ps", "-a", "-q", "--filter", "label="+e.Tag); err != nil {
-			problems = append(problems, err)
-		} else {
-			problems = append(problems, e.Remove(ctx, strings.Fields(a.Out)...))
-		}
+		problems = append(problems, e.RemoveAll(ctx))
 		if a, err := e.Run(ctx, "network", "ls", "-q", "--filter", "label="+e.Tag); err != nil {
 			problems = append(problems, err)
 		} else if ids := strings.Fields(a.Out); len(ids) > 0 {
