@@ -219,6 +219,9 @@ func waitFor(ctx context.Context, api *client.Client, id string, condition conta
 }
 
 func exitCode(r waitResult) error {
+	if errors.Is(r.err, context.Canceled) {
+		return context.Canceled
+	}
 	if r.err != nil {
 		return &session.ExitError{Code: daemonFailure, Text: r.err.Error()}
 	}
