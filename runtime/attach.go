@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"slices"
 	"sync"
 
 	"github.com/berth-engine/berth/core"
@@ -50,7 +49,6 @@ func (r *Runtime) newAttachment(streams core.Streams) (*attachment, error) {
 		err = a.bridge()
 	}
 	if err != nil {
-		streams.Conn.Close()
 		return nil, fmt.Errorf("attach: %w", err)
 	}
 	return a, nil
@@ -110,11 +108,13 @@ func (a *attachment) drop() {
 	a.finish()
 }
 
-// Attach connects a client, or queues it until the start. It returns when the attachment is over.
-func (r *Runtime) Attach(ctx context.Context, id core.ContainerID, streams core.Streams) error {
+// Attach connects a client, or queues it until the start. Either has happened when it returns; done is closed when
+// the attachment is over.
+func (r *Runtime) Attach(ctx context.Context, id core.ContainerID, streams core.Streams) (done <-chan struct{}, err error) {
 	a, err := r.newAttachment(streams)
 	if err != nil {
-		return err
+		streams.Conn.Close()
+		return nil, err
 	}
 	b := r.box(id, true)
 	b.mu.Lock()
@@ -129,18 +129,9 @@ func (r *Runtime) Attach(ctx context.Context, id core.ContainerID, streams core.
 		// A start comes within moments; this takes a wait off it.
 		go cgroup.Warm()
 	} else if err := r.attach(ctx, b, l, "", a); err != nil {
-		return err
+		return nil, err
 	}
-	select {
-	case <-a.done:
-		a.pumps.Wait()
-		return nil
-	case <-ctx.Done():
-		if b.unqueue(a) {
-			a.drop()
-		}
-		return ctx.Err()
-	}
+	return a.done, nil
 }
 
 // attach hands a client to the shim of a running container.
@@ -161,35 +152,15 @@ func (r *Runtime) attach(ctx context.Context, b *box, l *link, process core.Exec
 	return err
 }
 
-// unqueue takes a client that still waits for the start out of the queue.
-func (b *box) unqueue(a *attachment) bool {
+// dropWaiting ends the attachments of clients that wait for a start which can't come.
+func (b *box) dropWaiting() {
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	i := slices.Index(b.waiting, a)
-	if i < 0 {
-		return false
-	}
-	b.waiting = slices.Delete(b.waiting, i, i+1)
-	return true
-}
-
-// takeWaiting makes the waiting clients attachments of the start.
-func (b *box) takeWaiting() []*attachment {
-	b.mu.Lock()
-	defer b.mu.Unlock()
 	waiting := b.waiting
 	b.waiting = nil
+	b.mu.Unlock()
 	for _, a := range waiting {
-		b.attachments[a.wire.Number] = a
+		a.drop()
 	}
-	return waiting
-}
-
-func (b *box) dropWaiting() {
-	for _, a := range b.takeWaiting() {
-		a.handed()
-	}
-	b.dropAll()
 }
 
 // dropAll ends the attachments of a start that failed.

@@ -36,7 +36,7 @@ func (r *Runtime) ask(ctx context.Context, id core.ContainerID, m *wire.Message)
 }
 
 // Exec runs a further process in a running container. The streams' connection is taken over; how the process ends
-// arrives through OnExit.
+// arrives through OnExit. On an error the connection is the caller's, who tells the client why.
 func (r *Runtime) Exec(ctx context.Context, c *core.Container, exec *core.Exec, streams *core.Streams) (core.Started, error) {
 	b := r.box(c.ID, false)
 	var l *link
@@ -45,9 +45,6 @@ func (r *Runtime) Exec(ctx context.Context, c *core.Container, exec *core.Exec, 
 		l, err = b.running()
 	}
 	if err != nil {
-		if streams != nil {
-			streams.Conn.Close()
-		}
 		return core.Started{}, err
 	}
 	process, err := r.execProcess(c, exec)
@@ -62,13 +59,10 @@ func (r *Runtime) Exec(ctx context.Context, c *core.Container, exec *core.Exec, 
 	if m.Exec.Who.User == "" {
 		m.Exec.Who.User = c.Config.User
 	}
-	if err != nil || streams == nil {
-		if streams != nil {
-			streams.Conn.Close()
-		}
-		if err != nil {
-			return core.Started{}, err
-		}
+	if err != nil {
+		return core.Started{}, err
+	}
+	if streams == nil {
 		return b.exec(ctx, l, m, nil)
 	}
 	a, err := r.newAttachment(*streams)
@@ -90,10 +84,15 @@ func (b *box) exec(ctx context.Context, l *link, m *wire.Message, a *attachment)
 	} else {
 		m.Exec.Attach = &a.wire
 		reply, err = l.call(ctx, m, a.file)
-		a.handed()
 	}
 	if err == nil && reply.Error != "" {
 		err = errorOf(reply)
+	}
+	if a != nil {
+		if err != nil {
+			a.conn = nil // stays open for the caller
+		}
+		a.handed()
 	}
 	if errors.Is(err, errLost) || errors.Is(err, syscall.ESRCH) {
 		err = core.NotRunning(b.id)
@@ -181,13 +180,7 @@ func (r *Runtime) Delete(ctx context.Context, id core.ContainerID) error {
 	if err := r.end(ctx, b); err != nil {
 		return err
 	}
-	b.mu.Lock()
-	waiting := b.waiting
-	b.waiting = nil
-	b.mu.Unlock()
-	for _, a := range waiting {
-		a.drop()
-	}
+	b.dropWaiting()
 	r.forget(b)
 	return nil
 }

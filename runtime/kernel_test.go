@@ -21,7 +21,7 @@ func TestMountsOfTheUser(t *testing.T) {
 	b := newBench(t, 1)
 	source := t.TempDir()
 	must(t, os.WriteFile(filepath.Join(source, "file"), []byte("content\n"), 0o644))
-	l := b.container("sh", "-c", "cat /data/file; echo x > /data/new; echo x > /ro/new; echo y > /run/y && cat /run/y; grep -c ' /run tmpfs.*size=1024k' /proc/mounts")
+	l := b.container("sh", "-c", "exec 2>&1; cat /data/file; echo x > /data/new; echo x > /ro/new; echo y > /run/y && cat /run/y; grep -c ' /run tmpfs.*size=1024k' /proc/mounts")
 	l.Mounts = []core.FSMount{
 		{Type: "bind", Source: source, Target: "/data", Options: []string{"rbind", "rw", "rprivate"}},
 		{Type: "bind", Source: source, Target: "/ro", Options: []string{"rbind", "ro", "rro", "rprivate"}},
@@ -168,7 +168,11 @@ func TestAttachmentsOverTLSArePumped(t *testing.T) {
 	done := make(chan error, 1)
 	b.box(l.Container.ID, true)
 	go func() {
-		done <- b.Attach(context.Background(), l.Container.ID, core.Streams{Stdin: true, Stdout: true, Conn: server})
+		over, err := b.Attach(context.Background(), l.Container.ID, core.Streams{Stdin: true, Stdout: true, Conn: server})
+		if err == nil {
+			<-over
+		}
+		done <- err
 	}()
 	_, err := client.Write([]byte("over TLS\n"))
 	must(t, err)

@@ -130,14 +130,19 @@ func (r *Runtime) forget(b *box) {
 	}
 }
 
-// connect makes the shim this container's. The link listens from then on.
-func (b *box) connect(conn *wire.Conn, pid int) *link {
-	l := newLink(conn, pid, b.news)
+// connect makes the shim this container's. The link listens from then on. The clients that waited are attachments
+// now: the start takes them along. One that comes later finds the link.
+func (b *box) connect(conn *wire.Conn, pid int) (l *link, waited []*attachment) {
+	l = newLink(conn, pid, b.news)
 	b.mu.Lock()
 	b.link, b.ended, b.deleted, b.pid, b.paths = l, false, false, 0, nil
+	waited, b.waiting = b.waiting, nil
+	for _, a := range waited {
+		b.attachments[a.wire.Number] = a
+	}
 	b.mu.Unlock()
 	go l.listen(func() { b.lost(l) })
-	return l
+	return l, waited
 }
 
 // running gives the link to a container that has started, or Docker's sentence.
@@ -200,6 +205,23 @@ func (b *box) tell() {
 		b.exits = b.exits[1:]
 		b.mu.Unlock()
 		b.r.options.OnExit(e)
+		if e.Exec != "" {
+			b.noted(e.Exec)
+		}
+	}
+}
+
+// noted tells the shim that everybody here knows how a further process ended: now its client may see the end of the
+// output, and ask.
+func (b *box) noted(process core.ExecID) {
+	b.mu.Lock()
+	l := b.link
+	b.mu.Unlock()
+	if l == nil {
+		return
+	}
+	if err := l.conn.Send(&wire.Message{Container: b.id, Process: process, Noted: &wire.Noted{}}); err != nil {
+		b.r.options.Logger.Debug("tell a shim", "container", b.id, "error", err) // the link's end is noticed elsewhere
 	}
 }
 
@@ -214,8 +236,11 @@ func (b *box) lost(l *link) {
 	b.link = nil
 	expected := b.deleted || b.left || b.pid == 0
 	ended, paths := b.ended, b.paths
-	attachments := slices.Collect(maps.Values(b.attachments))
-	clear(b.attachments)
+	var attachments []*attachment
+	if b.pid != 0 || b.left { // else the start that failed has them
+		attachments = slices.Collect(maps.Values(b.attachments))
+		clear(b.attachments)
+	}
 	b.mu.Unlock()
 	for _, a := range attachments {
 		a.finish()
@@ -259,12 +284,8 @@ func (b *box) leave() {
 	b.mu.Lock()
 	b.left = true
 	l := b.link
-	waiting := b.waiting
-	b.waiting = nil
 	b.mu.Unlock()
-	for _, a := range waiting {
-		a.drop()
-	}
+	b.dropWaiting()
 	if l != nil {
 		l.conn.Close()
 		<-l.gone

@@ -174,32 +174,18 @@ func (b *bench) attach(l core.Launch, streams core.Streams) *net.UnixConn {
 	b.Helper()
 	client, server := socketPair(b)
 	streams.Conn = server
-	done := make(chan error, 1)
-	go func() { done <- b.Attach(context.Background(), l.Container.ID, streams) }()
+	over, err := b.Attach(context.Background(), l.Container.ID, streams)
+	must(b, err)
 	b.Cleanup(func() {
 		client.Close()
 		must(b, b.Delete(context.Background(), l.Container.ID))
 		select {
-		case <-done:
+		case <-over:
 		case <-time.After(20 * time.Second):
-			b.Error("Attach did not return")
+			b.Error("the attachment is not over")
 		}
 	})
-	// Attach has queued the client once the box has it.
-	for box := b.box(l.Container.ID, true); ; {
-		box.mu.Lock()
-		n := len(box.waiting) + len(box.attachments)
-		box.mu.Unlock()
-		if n > 0 {
-			return client
-		}
-		select {
-		case err := <-done:
-			done <- err
-			return client
-		default:
-		}
-	}
+	return client
 }
 
 func socketPair(t testing.TB) (a, b *net.UnixConn) {

@@ -43,17 +43,13 @@ func (r *Runtime) Start(ctx context.Context, launch core.Launch) (core.Started, 
 		b.dropWaiting()
 		return core.Started{}, err
 	}
-	waiting := b.takeWaiting()
-	for _, a := range waiting {
-		m.Start.Attach = append(m.Start.Attach, a.wire)
-		files = append(files, a.file)
-	}
-	started, err := r.launch(ctx, b, m, files)
+	attempt := &attempt{box: b, message: m, files: files}
+	started, err := r.launch(ctx, attempt)
 	if errors.Is(err, errLost) {
 		// A shim that waited may have been killed meanwhile; the next one is new.
-		started, err = r.launch(ctx, b, m, files)
+		started, err = r.launch(ctx, attempt)
 	}
-	for _, a := range waiting {
+	for _, a := range attempt.clients {
 		a.handed()
 	}
 	if err != nil {
@@ -82,13 +78,29 @@ func (r *Runtime) removeOld(ctx context.Context, b *box) error {
 	return nil
 }
 
+// attempt is a start with what goes along.
+type attempt struct {
+	*box
+	message *wire.Message
+	files   []*os.File // without those of the clients
+	clients []*attachment
+}
+
 // launch hands the start to a shim and waits for its answer.
-func (r *Runtime) launch(ctx context.Context, b *box, m *wire.Message, files []*os.File) (core.Started, error) {
+func (r *Runtime) launch(ctx context.Context, b *attempt) (core.Started, error) {
+	m, files := b.message, slices.Clone(b.files)
 	s, err := r.pool.take(ctx, m.Start.HostMounts)
 	if err != nil {
+		b.dropWaiting()
 		return core.Started{}, err
 	}
-	l := b.connect(s.conn, s.pid)
+	l, waited := b.connect(s.conn, s.pid)
+	b.clients = append(b.clients, waited...)
+	m.Start.Attach = nil
+	for _, a := range b.clients {
+		m.Start.Attach = append(m.Start.Attach, a.wire)
+		files = append(files, a.file)
+	}
 	reply, err := l.call(ctx, m, files...)
 	if err == nil && reply.Error == "" {
 		b.mu.Lock()
