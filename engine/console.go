@@ -21,41 +21,62 @@ type Consoles struct {
 }
 
 // Attach connects a client with the container's streams. One that has not started yet is connected when it starts.
+// A client that has its answer may start the container at once: so the answer is given, and the client queued, while
+// no start can come between.
 func (s *Consoles) Attach(ctx context.Context, ref string, options core.AttachOptions, hijack core.Hijack) error {
 	b, err := s.table.find(ref)
 	if err != nil {
 		return err
 	}
-	c := b.View()
-	switch c.State.Status {
-	case core.StatusPaused:
-		return core.Conflict("container %s is paused, unpause the container before attach", ref)
-	case core.StatusRestarting:
-		return core.Conflict("container %s is restarting, wait until the container is running", ref)
-	}
 	keys, err := detachKeys(options.DetachKeys)
 	if err != nil {
 		return err
 	}
-	streams, err := hijack(!c.Config.Tty)
+	if err := b.op.take(ctx); err != nil {
+		return err
+	}
+	done, err := s.attach(ctx, b, options, keys, hijack)
+	b.op.release()
 	if err != nil {
 		return err
+	}
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+	return nil
+}
+
+// attach is Attach up to the moment when the client is connected or queued; the caller holds op.
+func (s *Consoles) attach(ctx context.Context, b *box, options core.AttachOptions, keys []byte, hijack core.Hijack) (done <-chan struct{}, err error) {
+	c := b.View()
+	switch c.State.Status {
+	case core.StatusPaused:
+		return nil, core.Conflict("container %s is paused, unpause the container before attach", c.ID)
+	case core.StatusRestarting:
+		return nil, core.Conflict("container %s is restarting, wait until the container is running", c.ID)
+	case core.StatusRemoving, core.StatusDead:
+		return nil, core.Conflict("container %s is marked for removal", c.ID)
+	}
+	streams, err := hijack(!c.Config.Tty)
+	if err != nil {
+		return nil, err
 	}
 	if options.Logs {
 		if err := s.replay(ctx, c, options, streams); err != nil {
 			streams.Conn.Close()
-			return err
+			return nil, err
 		}
 	}
 	if !options.Stream {
-		return streams.Conn.Close()
+		return closedChannel(), streams.Conn.Close()
 	}
 	streams.Stdin = options.Stdin && c.Config.OpenStdin
 	streams.Stdout, streams.Stderr = options.Stdout, options.Stderr
 	if c.Config.Tty {
 		streams.DetachKeys = keys
 	}
-	s.events.container(c, "attach", nil)
+	s.events.Container(c, "attach", nil)
 	return s.ports.Console.Attach(ctx, c.ID, streams)
 }
 
@@ -127,7 +148,7 @@ func (s *Consoles) Resize(ctx context.Context, ref string, height, width uint) e
 	if err := s.ports.Console.Resize(ctx, c.ID, "", height, width); err != nil {
 		return err
 	}
-	s.events.container(c, "resize", map[string]string{"height": strconv.Itoa(int(height)), "width": strconv.Itoa(int(width))})
+	s.events.Container(c, "resize", map[string]string{"height": strconv.Itoa(int(height)), "width": strconv.Itoa(int(width))})
 	return nil
 }
 
@@ -171,7 +192,7 @@ func (s *Consoles) Top(ctx context.Context, ref, psArgs string) ([]string, [][]s
 	}
 	titles, rows, err := s.ports.Meter.Processes(ctx, c.ID, strings.Fields(psArgs))
 	if err == nil {
-		s.events.container(c, "top", nil)
+		s.events.Container(c, "top", nil)
 	}
 	return titles, rows, err
 }

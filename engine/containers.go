@@ -7,6 +7,7 @@ import (
 
 	"github.com/berth-engine/berth/core"
 	"github.com/berth-engine/berth/engine/define"
+	"github.com/berth-engine/berth/engine/events"
 	"github.com/berth-engine/berth/engine/object"
 )
 
@@ -15,7 +16,7 @@ type ground struct {
 	table   *table
 	ports   Ports
 	options Options
-	events  *events
+	events  *events.Hub
 	log     *slog.Logger
 }
 
@@ -82,7 +83,7 @@ func (cs *Containers) Rename(ctx context.Context, ref, name string) error {
 			return undo(err)
 		}
 	}
-	cs.events.container(c, "rename", map[string]string{"oldName": "/" + old})
+	cs.events.Container(c, "rename", map[string]string{"oldName": "/" + old})
 	return nil
 }
 

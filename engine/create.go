@@ -57,7 +57,7 @@ func (cs *Containers) Create(ctx context.Context, request core.CreateRequest) (c
 	if err := ladder.climb(ctx, cs.createSteps(b, image)); err != nil {
 		return "", nil, err
 	}
-	cs.events.container(b.View(), "create", nil)
+	cs.events.Container(b.View(), "create", nil)
 	return c.ID, warnings, nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/berth-engine/berth/core"
+	"github.com/berth-engine/berth/engine/events"
 	"github.com/berth-engine/berth/engine/health"
 	"github.com/berth-engine/berth/engine/object"
 )
@@ -29,7 +30,7 @@ type Ports struct {
 	VolumeStore object.VolumePort
 	Logs        Logs
 	Records     Records
-	Journal     Journal
+	Journal     events.Journal
 	Cache       BuildCache
 }
 
@@ -65,7 +66,7 @@ type Engine struct {
 	Networks   *object.Networks
 	Volumes    *object.Volumes
 	System     *System
-	events     *events
+	events     *events.Hub
 }
 
 // New wires the nouns. Restore must be called before anything else.
@@ -76,11 +77,11 @@ func New(ports Ports, options Options) *Engine {
 	if options.Logger == nil {
 		options.Logger = slog.Default()
 	}
-	events := newEvents(ports.Journal)
-	g := &ground{table: newTable(), ports: ports, options: options, events: events, log: options.Logger}
+	hub := events.NewHub(ports.Journal)
+	g := &ground{table: newTable(), ports: ports, options: options, events: hub, log: options.Logger}
 	containers := &Containers{ground: g}
 	execs := newExecs(g)
-	volumes := object.NewVolumes(ports.VolumeStore, containers, events)
+	volumes := object.NewVolumes(ports.VolumeStore, containers, hub)
 	images := object.NewImages(ports.ImageStore, containers)
 	life := &Lifecycle{ground: g, execs: execs, remove: containers.remove}
 	life.health = health.New(execs.probe, g.healthChanged)
@@ -91,10 +92,10 @@ func New(ports Ports, options Options) *Engine {
 		Consoles:   &Consoles{g},
 		Execs:      execs,
 		Images:     images,
-		Networks:   object.NewNetworks(ports.Networks, containers, events, options.Logger),
+		Networks:   object.NewNetworks(ports.Networks, containers, hub, options.Logger),
 		Volumes:    volumes,
-		System:     &System{containers: containers, images: images, volumes: volumes, cache: ports.Cache, events: events, facts: options.Facts},
-		events:     events,
+		System:     &System{containers: containers, images: images, volumes: volumes, cache: ports.Cache, events: hub, facts: options.Facts},
+		events:     hub,
 	}
 }
 

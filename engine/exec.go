@@ -2,9 +2,11 @@ package engine
 
 import (
 	"context"
+	"maps"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 
 	"github.com/berth-engine/berth/core"
 	"github.com/berth-engine/berth/engine/define"
@@ -49,9 +51,27 @@ func (es *Execs) Create(_ context.Context, container string, spec core.ExecSpec)
 	es.mu.Lock()
 	es.byID[exec.ID] = exec
 	es.done[exec.ID] = make(chan struct{})
+	es.shrink()
 	es.mu.Unlock()
 	es.publish(c, exec, "exec_create", true)
 	return exec.ID, nil
+}
+
+// keptExecs is how many execs that are over can still be asked for.
+const keptExecs = 1000
+
+// shrink forgets execs that are over when there are too many; the caller holds mu.
+func (es *Execs) shrink() {
+	if len(es.byID) < 2*keptExecs {
+		return
+	}
+	excess := len(es.byID) - keptExecs
+	for id, exec := range es.byID {
+		if exec.Started && !exec.Running && excess > 0 {
+			delete(es.byID, id)
+			excess--
+		}
+	}
 }
 
 func (es *Execs) publish(c *core.Container, exec *core.Exec, action string, command bool) {
@@ -62,7 +82,7 @@ func (es *Execs) publish(c *core.Container, exec *core.Exec, action string, comm
 	if action == "exec_die" {
 		attributes["exitCode"] = strconv.Itoa(exec.ExitCode)
 	}
-	es.events.container(c, action, attributes)
+	es.events.Container(c, action, attributes)
 }
 
 // find gives the exec and its container.
@@ -214,19 +234,23 @@ func (es *Execs) of(container core.ContainerID) []core.ExecID {
 	return ids
 }
 
-// forget drops the execs of a container that ended; those that ran are over with it.
-func (es *Execs) forget(container core.ContainerID) {
+// over marks the execs of a container that ended: those that ran were killed with it. They can be asked for until the
+// container starts again or is removed.
+func (es *Execs) over(container core.ContainerID) {
 	es.mu.Lock()
 	defer es.mu.Unlock()
 	for id, exec := range es.byID {
-		if exec.ContainerID != container {
-			continue
-		}
-		if done := es.done[id]; done != nil {
+		if done := es.done[id]; exec.ContainerID == container && done != nil && exec.Running {
+			exec.Running, exec.ExitCode = false, 128+int(syscall.SIGKILL)
 			close(done)
 			delete(es.done, id)
 		}
-		exec.Running = false
-		delete(es.byID, id)
 	}
+}
+
+// forget drops the execs of a container.
+func (es *Execs) forget(container core.ContainerID) {
+	es.mu.Lock()
+	defer es.mu.Unlock()
+	maps.DeleteFunc(es.byID, func(_ core.ExecID, exec *core.Exec) bool { return exec.ContainerID == container })
 }

@@ -68,16 +68,16 @@ func (l *Lifecycle) takeDown(ctx context.Context, b *box, status core.ExitStatus
 		b.ended = nil
 	}
 	b.mu.Unlock()
-	l.execs.forget(c.ID)
+	l.execs.over(c.ID)
 	for _, e := range was.Endpoints {
 		if e.NetworkID != "" {
 			l.events.Publish(core.Event{Type: "network", Action: "disconnect", ID: string(e.NetworkID), Attributes: map[string]string{"container": string(c.ID)}})
 		}
 	}
 	if status.OOMKilled {
-		l.events.container(c, "oom", nil)
+		l.events.Container(c, "oom", nil)
 	}
-	l.events.container(c, "die", map[string]string{
+	l.events.Container(c, "die", map[string]string{
 		"exitCode":     strconv.Itoa(status.Code),
 		"execDuration": strconv.Itoa(int(status.At.Sub(was.State.StartedAt).Seconds())),
 	})

@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"syscall"
-	"time"
 
 	"github.com/berth-engine/berth/core"
 )
@@ -48,9 +47,10 @@ type Runtime interface {
 
 // Console is what the engine needs of the runtime organ: streams and terminals.
 type Console interface {
-	// Attach connects a client. For a container that has not started it queues the client until Start. It returns
-	// when the attachment is over (detached, output at its end, client gone).
-	Attach(ctx context.Context, id core.ContainerID, streams core.Streams) error
+	// Attach connects a client with the first process. For a container that has not started it queues the client
+	// until Start. Either has happened when it returns; done is closed when the attachment is over (detached, output
+	// at its end, client gone).
+	Attach(ctx context.Context, id core.ContainerID, streams core.Streams) (done <-chan struct{}, err error)
 	// Resize sets the size of the terminal of the first process, or of an exec.
 	Resize(ctx context.Context, id core.ContainerID, exec core.ExecID, height, width uint) error
 }
@@ -110,14 +110,6 @@ type Records interface {
 	Save(ctx context.Context, c *core.Container, durable bool) error
 	Delete(ctx context.Context, id core.ContainerID) error
 	All(ctx context.Context) ([]*core.Container, error)
-}
-
-// Journal keeps events on the disk.
-type Journal interface {
-	// Append keeps an event; it does not block on the disk.
-	Append(event core.Event)
-	// Since lists the kept events from a moment on, oldest first.
-	Since(moment time.Time) ([]core.Event, error)
 }
 
 // BuildCache is what the engine needs of the build organ, for `system df`.

@@ -70,6 +70,6 @@ func head(r io.Reader, limit int64) []byte {
 
 // healthChanged tells a new verdict.
 func (g *ground) healthChanged(c *core.Container) {
-	g.events.container(c, "health_status: "+string(c.State.Health.Status), nil)
+	g.events.Container(c, "health_status: "+string(c.State.Health.Status), nil)
 	g.save(context.Background(), c, false)
 }

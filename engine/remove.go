@@ -97,7 +97,7 @@ func (cs *Containers) remove(ctx context.Context, b *box, options core.RemoveOpt
 	}
 	cs.table.drop(b)
 	cs.execs.forget(c.ID)
-	cs.events.container(c, "destroy", nil)
+	cs.events.Container(c, "destroy", nil)
 	cs.life.notify(b, core.WaitResult{Code: c.State.ExitCode}, waitRemoval)
 	return nil
 }

@@ -62,6 +62,7 @@ func startable(b *box) error {
 func (l *Lifecycle) start(ctx context.Context, b *box) error {
 	// A client that goes away in the middle does not stop the start.
 	ctx = context.WithoutCancel(ctx)
+	l.execs.forget(b.c.ID)
 	run := &starting{l: l, b: b, launch: core.Launch{Container: b.View()}}
 	ladder := ladder{name: "start", log: l.log.With("container", b.c.ID)}
 	defer run.close()
@@ -89,7 +90,7 @@ func (l *Lifecycle) start(ctx context.Context, b *box) error {
 	for _, e := range c.Endpoints {
 		l.events.Publish(core.Event{Type: "network", Action: "connect", ID: string(e.NetworkID), Attributes: map[string]string{"container": string(c.ID)}})
 	}
-	l.events.container(c, "start", nil)
+	l.events.Container(c, "start", nil)
 	l.health.Watch(b, true)
 	return nil
 }

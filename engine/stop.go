@@ -45,7 +45,7 @@ func (l *Lifecycle) stop(ctx context.Context, b *box, options core.StopOptions) 
 	if err := l.end(ctx, b, sig, l.stopTimeout(c, options.Timeout), ended); err != nil {
 		return err
 	}
-	l.events.container(b.View(), "stop", nil)
+	l.events.Container(b.View(), "stop", nil)
 	return nil
 }
 
@@ -94,10 +94,11 @@ func (l *Lifecycle) end(ctx context.Context, b *box, sig syscall.Signal, timeout
 
 // signal sends a signal and publishes the event; a process that is gone already is no error.
 func (l *Lifecycle) signal(ctx context.Context, b *box, sig syscall.Signal) error {
-	if err := l.ports.Runtime.Signal(ctx, b.c.ID, sig); err != nil && !errors.Is(err, syscall.ESRCH) {
+	err := l.ports.Runtime.Signal(ctx, b.c.ID, sig)
+	if err != nil && !errors.Is(err, syscall.ESRCH) && !errdefs.IsConflict(err) { // a conflict: it does not run any more
 		return err
 	}
-	l.events.container(b.View(), "kill", map[string]string{"signal": strconv.Itoa(int(sig))})
+	l.events.Container(b.View(), "kill", map[string]string{"signal": strconv.Itoa(int(sig))})
 	return nil
 }
 
@@ -195,7 +196,7 @@ func (l *Lifecycle) Restart(ctx context.Context, ref string, options core.StopOp
 	if err := l.start(ctx, b); err != nil {
 		return err
 	}
-	l.events.container(b.View(), "restart", nil)
+	l.events.Container(b.View(), "restart", nil)
 	return nil
 }
 
@@ -221,7 +222,7 @@ func (l *Lifecycle) Pause(ctx context.Context, ref string) error {
 	}
 	c := b.Change(func(c *core.Container) { move(c, core.StatusPaused) })
 	l.save(ctx, c, false)
-	l.events.container(c, "pause", nil)
+	l.events.Container(c, "pause", nil)
 	return nil
 }
 
@@ -254,7 +255,7 @@ func (l *Lifecycle) resume(ctx context.Context, b *box) error {
 	})
 	if thawed {
 		l.save(ctx, c, false)
-		l.events.container(c, "unpause", nil)
+		l.events.Container(c, "unpause", nil)
 	}
 	return nil
 }

@@ -5,8 +5,10 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"time"
 
 	"github.com/berth-engine/berth/core"
+	"github.com/berth-engine/berth/engine/events"
 	"github.com/berth-engine/berth/engine/object"
 )
 
@@ -16,7 +18,7 @@ type System struct {
 	images     *object.Images
 	volumes    *object.Volumes
 	cache      BuildCache
-	events     *events
+	events     *events.Hub
 	facts      Facts
 }
 
@@ -42,8 +44,13 @@ func (s *System) Info(ctx context.Context) (core.Info, error) {
 	if fds, err := os.ReadDir("/proc/self/fd"); err == nil {
 		info.FileDescriptors = len(fds)
 	}
-	info.EventsListeners = s.events.bus.Subscribers()
+	info.EventsListeners = s.events.Listeners()
 	return info, nil
+}
+
+// Events replays what was kept since a moment and follows what happens, see events.Hub.
+func (s *System) Events(ctx context.Context, since, until time.Time, filters core.Filters) (<-chan core.Event, error) {
+	return s.events.Follow(ctx, since, until, filters)
 }
 
 // DiskUsage measures what the kinds of objects take: image, container, volume, build-cache; none means all.

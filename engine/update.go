@@ -49,6 +49,6 @@ func (cs *Containers) Update(ctx context.Context, ref string, resources core.Res
 		}
 	})
 	cs.save(ctx, c, true)
-	cs.events.container(c, "update", nil)
+	cs.events.Container(c, "update", nil)
 	return nil, nil
 }

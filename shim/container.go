@@ -36,7 +36,7 @@ type container struct {
 	logger  *slog.Logger
 	filters *filters
 	// report sends what happens to the daemon, if there is one at the moment.
-	report func(m *wire.Message)
+	report func(m *wire.Message) bool
 
 	hostMounts bool
 	paths      map[string]string // of its cgroups
@@ -122,7 +122,7 @@ func (c *container) started(lib *libcontainer.Container, p *process, m *wire.Sta
 		c.mu.Unlock()
 		err = errors.Join(err, gone(lib.Signal(unix.SIGKILL)))
 		_, werr := p.wait()
-		return errors.Join(err, werr, destroy(lib))
+		return errors.Join(err, werr, p.streams.close(), destroy(lib))
 	}
 	return nil
 }
@@ -224,7 +224,7 @@ func (c *container) streamsFor(id core.ExecID) *streams {
 // watch waits for the end of the first process, records it, tells the daemon and takes the container apart.
 func (c *container) watch(p *process) {
 	exit, err := p.wait()
-	if err != nil {
+	if err = errors.Join(err, p.streams.close()); err != nil {
 		c.logger.Error("wait", "container", c.id, "error", err)
 	}
 	kills, err := cgroup.OOMKills(c.paths)
@@ -319,8 +319,13 @@ func (c *container) watchMore(p *process) {
 	if err != nil {
 		c.logger.Error("wait", "container", c.id, "exec", p.id, "error", err)
 	}
+	if c.report(&wire.Message{Container: c.id, Process: p.id, Exit: &exit}) {
+		p.awaitNoted()
+	}
 	c.more.remove(p)
-	c.report(&wire.Message{Container: c.id, Process: p.id, Exit: &exit})
+	if err := p.streams.close(); err != nil {
+		c.logger.Error("close streams", "container", c.id, "exec", p.id, "error", err)
+	}
 }
 
 // signal sends a signal to a process.

@@ -34,6 +34,8 @@ type process struct {
 	console *os.File   // the socket on which libcontainer's init sends the master
 	pid     int
 	at      time.Time
+	noted   chan struct{} // closed when the daemon knows how it ended
+	once    sync.Once     // of closing noted
 }
 
 // newProcess prepares a process of the spec with its streams. Nothing runs yet.
@@ -55,7 +57,7 @@ func newProcess(id core.ExecID, p *specs.Process, init bool) *process {
 			Bounding: c.Bounding, Effective: c.Effective, Inheritable: c.Inheritable, Permitted: c.Permitted, Ambient: c.Ambient,
 		}
 	}
-	return &process{id: id, lib: lib}
+	return &process{id: id, lib: lib, noted: make(chan struct{})}
 }
 
 // open makes the streams: pipes, or the socket over which the terminal comes. The pumps start with connect.
@@ -168,6 +170,7 @@ func (p *process) abandon() error {
 	if p.console != nil {
 		p.console.Close()
 	}
+	p.streams.release()
 	p.streams.pumps.Wait()
 	return p.streams.close()
 }
@@ -218,7 +221,7 @@ func (p *process) resize(height, width uint) error {
 // drainTime is how long a process's output may outlive it: something in the background may hold its pipes.
 const drainTime = 2 * time.Second
 
-// wait returns how the process ended, with all of its output written out.
+// wait returns how the process ended, with all of its output written out. The streams are still to be closed.
 func (p *process) wait() (wire.Exit, error) {
 	state, err := p.lib.Wait()
 	exit := wire.Exit{Code: 255, At: time.Now()}
@@ -231,7 +234,21 @@ func (p *process) wait() (wire.Exit, error) {
 		}
 	}
 	p.streams.wait(drainTime)
-	return exit, errors.Join(err, p.streams.close())
+	return exit, err
+}
+
+// notedTime is how long a daemon that is there may take to note an exit.
+const notedTime = 2 * time.Second
+
+// awaitNoted waits until the daemon knows the exit code, so that a client that sees the end of the output can ask for
+// it at once. A daemon that dies meanwhile costs the client a moment.
+func (p *process) awaitNoted() {
+	timer := time.NewTimer(notedTime)
+	defer timer.Stop()
+	select {
+	case <-p.noted:
+	case <-timer.C:
+	}
 }
 
 // connOf makes a connection of a received socket. It closes the file.

@@ -87,6 +87,10 @@ func (s *server) converse(link *wire.Conn) error {
 		if err != nil {
 			return err
 		}
+		if m.Noted != nil {
+			s.noted(m)
+			continue
+		}
 		if m.Start != nil {
 			if err := s.take(m, files); err != nil {
 				s.answer(link, m, nil, err)
@@ -186,14 +190,29 @@ func kindOf(err error) wire.Kind {
 	return wire.KindInternal
 }
 
-// report sends what happened by itself.
-func (s *server) report(m *wire.Message) {
+// noted lets the client of a further process see its end.
+func (s *server) noted(m *wire.Message) {
+	s.mu.Lock()
+	c := s.container
+	s.mu.Unlock()
+	if c == nil {
+		return
+	}
+	if p := c.more.get(m.Process); p != nil {
+		p.once.Do(func() { close(p.noted) })
+	}
+}
+
+// report sends what happened by itself; false: there is no daemon at the moment.
+func (s *server) report(m *wire.Message) bool {
 	s.mu.Lock()
 	link := s.link
 	s.mu.Unlock()
 	if err := link.Send(m); err != nil {
 		s.logger.Debug("report", "error", err)
+		return false
 	}
+	return true
 }
 
 // take makes this shim the given container's and starts it in the background.

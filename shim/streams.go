@@ -274,6 +274,16 @@ func (s *streams) finish(c *client) {
 	s.tell(c.Number)
 }
 
+// release lets go of the clients of a process that did not start: the daemon, which has their connections too, tells
+// them why. So nothing is said on them, and they are not shut down.
+func (s *streams) release() {
+	for _, c := range s.attached() {
+		if s.remove(c) {
+			c.conn.Close()
+		}
+	}
+}
+
 // wait returns when the output is at its end, or at the deadline: a process in the background may hold the pipe.
 func (s *streams) wait(deadline time.Duration) {
 	done := make(chan struct{})

@@ -29,6 +29,7 @@ func main() {
 	case shim.IsReaper():
 		os.Exit(shim.Reap(os.Args[1:]))
 	case len(os.Args) == 5 && os.Args[1] == "run":
+		shrugOff()
 		os.Exit(shim.RunBundle(os.Args[2], os.Args[3], os.Args[4]))
 	case len(os.Args) != 2 || os.Args[1] != "private" && os.Args[1] != "host":
 		fmt.Fprintln(os.Stderr, "berth-shim is started by berthd")
@@ -43,8 +44,7 @@ func main() {
 
 // run serves one container. Private: the process has a mount namespace of its own.
 func run(private bool, logger *slog.Logger) error {
-	// A daemon that dies takes pipes, sockets and perhaps a terminal with it.
-	signal.Ignore(syscall.SIGPIPE, syscall.SIGHUP, syscall.SIGINT)
+	shrugOff()
 	// The binary runs out of memory, under the name of a descriptor; ps should show what it is. Without it, it shows less.
 	_ = os.WriteFile("/proc/self/comm", []byte("berth-shim"), 0)
 	// An idle shim should weigh little, and has little to collect.
@@ -60,4 +60,12 @@ func run(private bool, logger *slog.Logger) error {
 		return err
 	}
 	return shim.Serve(os.NewFile(control, "control"), logger)
+}
+
+// shrugOff makes signals that are not meant for containers harmless: a daemon that dies takes pipes, sockets and perhaps
+// a terminal with it. They are received, not ignored: what a process ignores its children ignore too (signal(7)), also
+// when it was the daemon's parent that ignored it.
+func shrugOff() {
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGPIPE,
+		syscall.SIGALRM, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU)
 }

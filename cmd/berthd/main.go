@@ -41,8 +41,6 @@ func main() {
 	logrus.SetLevel(logrus.ErrorLevel)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	// A terminal that closes is no reason to end, and a client that goes away must not end the daemon either.
-	signal.Ignore(syscall.SIGPIPE)
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	if err := run(ctx, c, hangup, log); err != nil {

@@ -240,8 +240,10 @@ func (r *Runtime) Adopt(context.Context) ([]core.Adopted, error) {
 }
 
 // Attach does nothing.
-func (r *Runtime) Attach(_ context.Context, _ core.ContainerID, streams core.Streams) error {
-	return streams.Conn.Close()
+func (r *Runtime) Attach(_ context.Context, _ core.ContainerID, streams core.Streams) (<-chan struct{}, error) {
+	done := make(chan struct{})
+	close(done)
+	return done, streams.Conn.Close()
 }
 
 // Resize does nothing.

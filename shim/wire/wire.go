@@ -30,6 +30,7 @@ type Message struct {
 	Update  *Update  `json:"update,omitempty"`
 	Delete  *Delete  `json:"delete,omitempty"`
 	Ask     *Ask     `json:"ask,omitempty"`
+	Noted   *Noted   `json:"noted,omitempty"`
 
 	Reply    *Reply    `json:"reply,omitempty"`
 	Exit     *Exit     `json:"exit,omitempty"`
@@ -129,6 +130,9 @@ type Update struct {
 
 // Delete ends what is left of the container and, after the answer, the shim.
 type Delete struct{}
+
+// Noted answers the Exit of a further process: the daemon has it, and would tell whoever asks.
+type Noted struct{}
 
 // Ask asks for the State.
 type Ask struct{}

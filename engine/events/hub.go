@@ -1,4 +1,5 @@
-package engine
+// Package events hands what happens to those who listen, and to a journal on the disk that survives the daemon.
+package events
 
 import (
 	"context"
@@ -11,8 +12,16 @@ import (
 	"github.com/berth-engine/berth/lib/bus"
 )
 
-// events hands what happened to those who listen and to the journal on the disk.
-type events struct {
+// Journal keeps events on the disk.
+type Journal interface {
+	// Append keeps an event; it does not block on the disk.
+	Append(event core.Event)
+	// Since lists the kept events from a moment on, oldest first.
+	Since(moment time.Time) ([]core.Event, error)
+}
+
+// Hub is where everything that happens is told.
+type Hub struct {
 	mu      sync.Mutex // keeps the order of the journal that of the bus
 	bus     *bus.Bus[core.Event]
 	journal Journal
@@ -21,12 +30,13 @@ type events struct {
 // listenerBacklog is how many events a listener may lag behind before it loses the oldest.
 const listenerBacklog = 4096
 
-func newEvents(journal Journal) *events {
-	return &events{bus: bus.New[core.Event](), journal: journal}
+// NewHub makes a hub on a journal.
+func NewHub(journal Journal) *Hub {
+	return &Hub{bus: bus.New[core.Event](), journal: journal}
 }
 
 // Publish stamps an event that has no time yet, keeps it and hands it on.
-func (e *events) Publish(event core.Event) {
+func (e *Hub) Publish(event core.Event) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if event.Time.IsZero() {
@@ -36,8 +46,8 @@ func (e *events) Publish(event core.Event) {
 	e.bus.Publish(event)
 }
 
-// container publishes an event of a container: its labels, image and name go along, as in Docker.
-func (e *events) container(c *core.Container, action string, attributes map[string]string) {
+// Container publishes an event of a container: its labels, image and name go along, as in Docker.
+func (e *Hub) Container(c *core.Container, action string, attributes map[string]string) {
 	all := make(map[string]string, len(c.Config.Labels)+len(attributes)+2)
 	maps.Copy(all, c.Config.Labels)
 	if c.Config.Image != "" {
@@ -48,15 +58,15 @@ func (e *events) container(c *core.Container, action string, attributes map[stri
 	e.Publish(core.Event{Type: "container", Action: action, ID: string(c.ID), Attributes: all})
 }
 
-// Events replays what the journal has since the given moment and goes on with what happens, until the given moment
+// Follow replays what the journal has since the given moment and goes on with what happens, until the given moment
 // or for ever. Without since there is no replay.
-func (s *System) Events(ctx context.Context, since, until time.Time, filters core.Filters) (<-chan core.Event, error) {
+func (e *Hub) Follow(ctx context.Context, since, until time.Time, filters core.Filters) (<-chan core.Event, error) {
 	out := make(chan core.Event)
-	live, cancel := s.events.bus.Subscribe(listenerBacklog)
+	live, cancel := e.bus.Subscribe(listenerBacklog)
 	var past []core.Event
 	if !since.IsZero() {
 		var err error
-		if past, err = s.events.journal.Since(since); err != nil {
+		if past, err = e.journal.Since(since); err != nil {
 			cancel()
 			return nil, err
 		}
@@ -109,3 +119,6 @@ func (s *System) Events(ctx context.Context, since, until time.Time, filters cor
 	}()
 	return out, nil
 }
+
+// Listeners counts those who follow.
+func (e *Hub) Listeners() int { return e.bus.Subscribers() }
