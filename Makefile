@@ -7,7 +7,8 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 version := github.com/berth-engine/berth/lib/version
 facts   := -X $(version).Version=$(VERSION) -X $(version).Commit=$(shell git rev-parse --short HEAD 2>/dev/null || echo unknown) \
-           -X $(version).Built=$(shell date -u +%Y-%m-%dT%H:%M:%SZ)
+           -X $(version).Built=$(shell date -u +%Y-%m-%dT%H:%M:%SZ) \
+           -X github.com/moby/buildkit/version.Version=$(shell go list -m -f '{{.Version}}' github.com/moby/buildkit)
 # The shim needs cgo, for libcontainer and libseccomp, and is static; nothing else may need it.
 shimtags := seccomp netgo osusergo
 shimonly := ./shim/... ./cmd/berth-shim

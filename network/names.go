@@ -184,6 +184,9 @@ func (sb *sandbox) extraHosts() ([]files.Host, error) {
 	return lines, nil
 }
 
+// Gateway is where a container reaches the host: what host-gateway stands for.
+func (o *Organ) Gateway() []netip.Addr { return o.hostGateway() }
+
 // hostGateway is where a container reaches the host.
 func (s *shared) hostGateway() []netip.Addr {
 	if s.options.HostGateway != nil {

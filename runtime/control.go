@@ -231,6 +231,9 @@ func (r *Runtime) Stats(ctx context.Context, id core.ContainerID) (core.Stats, e
 	if s.SystemCPU, s.OnlineCPUs, err = proc.CPU(); err != nil {
 		return s, core.Internal("stats of the host: %w", err)
 	}
+	if memory := uint64(r.options.Memory); memory > 0 && (s.MemoryLimit == 0 || s.MemoryLimit > memory) {
+		s.MemoryLimit = memory // without a limit it is the machine's memory that is left, as Docker shows
+	}
 	if s.Networks, err = proc.Networks(pid); err != nil {
 		return s, core.NotRunning(id) // it ended this moment
 	}

@@ -28,6 +28,8 @@ type Options struct {
 	// OnExit is called for the end of every process, in order for each container, one at a time. It may call the
 	// runtime.
 	OnExit func(core.Exit)
+	// Memory is the host's, in bytes: what Stats shows as the limit of a container without one. 0: not known.
+	Memory int64
 	Logger *slog.Logger
 }
 

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"encoding/json"
+	"errors"
 
 	"github.com/moby/moby/api/types/jsonstream"
 
@@ -37,7 +38,15 @@ func Progress(p core.Progress) (any, error) {
 	return line, nil
 }
 
-// ProgressError is the line that ends a stream of progress with an error.
+// ProgressError is the line that ends a stream of progress with an error. An error that has an exit code (a step of a
+// build) hands it on: the docker CLI ends with it.
 func ProgressError(err error) any {
-	return progressLine{Message: jsonstream.Message{Error: &jsonstream.Error{Message: err.Error()}}, ErrorText: err.Error()}
+	failed := &jsonstream.Error{Message: err.Error()}
+	if step, ok := errors.AsType[interface {
+		error
+		ExitCode() int
+	}](err); ok {
+		failed.Code = step.ExitCode()
+	}
+	return progressLine{Message: jsonstream.Message{Error: failed}, ErrorText: err.Error()}
 }

@@ -6,18 +6,12 @@ import (
 	"os"
 
 	"github.com/berth-engine/berth/cli"
-)
-
-// Set by the linker.
-var (
-	version = "0.1.0"
-	commit  = ""
-	built   = ""
+	"github.com/berth-engine/berth/lib/version"
 )
 
 func main() {
 	os.Exit(cli.Run(context.Background(), cli.Options{
 		Args: os.Args[1:], In: os.Stdin, Out: os.Stdout, Err: os.Stderr,
-		Version: version, Commit: commit, Built: built,
+		Version: version.Version, Commit: version.Commit, Built: version.Built,
 	}))
 }

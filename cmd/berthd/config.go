@@ -42,6 +42,10 @@ type config struct {
 	FixedCIDR    string      `json:"fixed-cidr"`
 	MTU          int         `json:"mtu"`
 	AddressPools []poolEntry `json:"default-address-pools"`
+	IP           string      `json:"ip"`
+	HostGateway  []string    `json:"host-gateway-ips"`
+	ICC          bool        `json:"icc"`
+	IPMasquerade bool        `json:"ip-masq"`
 	DNS          []string    `json:"dns"`
 	DNSOptions   []string    `json:"dns-opts"`
 	DNSSearch    []string    `json:"dns-search"`
@@ -109,6 +113,10 @@ func (c *config) flags() *pflag.FlagSet {
 	f.StringVarP(&c.Bridge, "bridge", "b", "", "name of the default network's bridge; \"none\" for no default network")
 	f.StringVar(&c.BIP, "bip", "", "address of the default bridge: 172.20.0.1/16")
 	f.StringVar(&c.FixedCIDR, "fixed-cidr", "", "part of the default bridge's subnet that containers get addresses from")
+	f.StringVar(&c.IP, "ip", "", "address where ports are published that name none (default: all)")
+	f.StringArrayVar(&c.HostGateway, "host-gateway-ip", nil, "address that host-gateway stands for in --add-host (default: the default bridge's)")
+	f.BoolVar(&c.ICC, "icc", true, "let containers on the default bridge talk to each other")
+	f.BoolVar(&c.IPMasquerade, "ip-masq", true, "hide the addresses of containers on the default bridge behind the host's")
 	f.IntVar(&c.MTU, "mtu", 0, "MTU of networks (0: 1500)")
 	f.Var((*poolValue)(&c.AddressPools), "default-address-pool", "range that networks are cut from: base=10.10.0.0/16,size=24")
 	f.StringArrayVar(&c.DNS, "dns", nil, "DNS server of containers")
@@ -134,7 +142,7 @@ func (c *config) flags() *pflag.FlagSet {
 var fileKeys = map[string]string{
 	"hosts": "host", "labels": "label", "dns-opts": "dns-opt", "log-opts": "log-opt",
 	"default-address-pools": "default-address-pool", "insecure-registries": "insecure-registry",
-	"registry-mirrors": "registry-mirror", "mirrors": "", "builder": "",
+	"registry-mirrors": "registry-mirror", "host-gateway-ips": "host-gateway-ip", "mirrors": "", "builder": "",
 }
 
 // load reads the command line, then the file.
@@ -219,9 +227,13 @@ func (c *config) check(flags *pflag.FlagSet) error {
 			return fmt.Errorf("unable to parse logging level: %s", level)
 		}
 	}
-	for _, dns := range c.DNS {
-		if _, err := netip.ParseAddr(dns); err != nil {
-			return fmt.Errorf("IP address is not correctly formatted: %s", dns)
+	addresses := append(slices.Clone(c.DNS), c.HostGateway...)
+	if c.IP != "" {
+		addresses = append(addresses, c.IP)
+	}
+	for _, address := range addresses {
+		if _, err := netip.ParseAddr(address); err != nil {
+			return fmt.Errorf("IP address is not correctly formatted: %s", address)
 		}
 	}
 	for _, path := range []*string{&c.DataRoot, &c.ExecRoot, &c.PidFile} {

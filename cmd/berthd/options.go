@@ -26,7 +26,7 @@ func networkOptions(c *config, log *slog.Logger) (network.Options, error) {
 	options := network.Options{
 		Dir:      filepath.Join(c.DataRoot, "network"),
 		Instance: c.instance(),
-		Bridge:   c.Bridge, MTU: c.MTU,
+		Bridge:   c.Bridge, MTU: c.MTU, NoICC: !c.ICC, NoMasquerade: !c.IPMasquerade,
 		DNSSearch: c.DNSSearch, DNSOptions: c.DNSOptions,
 		Log: log,
 	}
@@ -43,12 +43,17 @@ func networkOptions(c *config, log *slog.Logger) (network.Options, error) {
 		}
 		*prefix.to = parsed
 	}
-	for _, server := range c.DNS {
-		address, err := netip.ParseAddr(server)
-		if err != nil {
-			return options, fmt.Errorf("invalid --dns: %w", err)
+	var err error
+	if options.DNS, err = addresses(c.DNS); err != nil {
+		return options, err
+	}
+	if options.HostGateway, err = addresses(c.HostGateway); err != nil {
+		return options, err
+	}
+	if c.IP != "" {
+		if options.HostIP, err = netip.ParseAddr(c.IP); err != nil {
+			return options, err
 		}
-		options.DNS = append(options.DNS, address)
 	}
 	for _, pool := range c.AddressPools {
 		base, err := netip.ParsePrefix(pool.Base)
@@ -58,6 +63,18 @@ func networkOptions(c *config, log *slog.Logger) (network.Options, error) {
 		options.Pools = append(options.Pools, ipam.Base{Prefix: base, Size: pool.Size})
 	}
 	return options, nil
+}
+
+func addresses(texts []string) ([]netip.Addr, error) {
+	var list []netip.Addr
+	for _, text := range texts {
+		address, err := netip.ParseAddr(text)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, address)
+	}
+	return list, nil
 }
 
 // buildOptions introduces the builder to the image organ, whose stores it works on, and to the network organ, which
@@ -78,6 +95,7 @@ func buildOptions(c *config, images *image.Organ, networks *network.Organ, shim 
 		Run:             build.Shim(shim),
 		CgroupParent:    "/" + filepath.Join("berth", c.instance()),
 		Network:         stepNetwork(c, networks),
+		HostGateway:     networks.Gateway(),
 		Log:             log,
 	}
 }

@@ -123,7 +123,7 @@ func open(ctx context.Context, c *config, h *house, log *slog.Logger) (http.Hand
 		return nil, err
 	}
 	processes, err := runtime.New(runtime.Options{
-		ExecRoot: c.ExecRoot, ShimPath: shim, Warm: warmShims,
+		ExecRoot: c.ExecRoot, ShimPath: shim, Warm: warmShims, Memory: known.Memory,
 		OnExit: func(exit core.Exit) { e.Lifecycle.Exited(exit) },
 		Logger: log,
 	})
@@ -137,13 +137,15 @@ func open(ctx context.Context, c *config, h *house, log *slog.Logger) (http.Hand
 	}
 	h.opened("builder", builder.Close)
 
+	reader := logs.New(log)
+	h.opened("logs", reader.Close)
 	catalog := imagePort{images.Images(), images.Catalog()}
 	e = engine.New(engine.Ports{
 		Images: catalog, ImageStore: catalog, Layers: images.Layers(),
 		Runtime: processes, Console: processes, Meter: processes,
 		Networks: networks.Networks, Sandboxes: networks.Sandboxes,
 		Volumes: volumes, VolumeStore: volumes,
-		Logs: logs.New(log), Records: records, Journal: journal, Cache: builder,
+		Logs: reader, Records: records, Journal: journal, Cache: builder,
 	}, engine.Options{
 		ContainersDir: filepath.Join(c.DataRoot, "containers"),
 		DefaultLog:    core.LogConfig{Type: c.LogDriver, Config: c.LogOpts},
