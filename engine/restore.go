@@ -2,6 +2,10 @@ package engine
 
 import (
 	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/berth-engine/berth/core"
@@ -69,6 +73,7 @@ func (r *restorer) run(ctx context.Context) error {
 		end()
 	}
 	r.finishRemovals(ctx, r.sweepLayers(ctx))
+	r.sweepFolders()
 	r.applyPolicies(ctx)
 	return nil
 }
@@ -84,6 +89,12 @@ func (r *restorer) mustDelete(ctx context.Context, id core.ContainerID) {
 func (r *restorer) restoreOne(b *box, a core.Adopted) (*core.Sandbox, func()) {
 	ctx := context.Background()
 	c := b.View()
+	if a.PID != 0 && !c.State.Running() {
+		// The daemon died between the start and its record: nobody was told that it runs, and what it has of the network
+		// is not known. The start is undone like any other that was half made.
+		r.log.Warn("end a process whose start was not recorded", "container", c.ID)
+		a = core.Adopted{}
+	}
 	switch {
 	case a.PID != 0:
 		c = b.Change(func(c *core.Container) {
@@ -150,6 +161,22 @@ func (r *restorer) sweepLayers(ctx context.Context) map[core.ContainerID]bool {
 		}
 	}
 	return kept
+}
+
+// sweepFolders removes the folders that belong to no container.
+func (r *restorer) sweepFolders() {
+	entries, err := os.ReadDir(r.containers.options.ContainersDir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		r.log.Error("list the containers' folders", "error", err)
+	}
+	for _, entry := range entries {
+		if r.table.get(core.ContainerID(entry.Name())) != nil {
+			continue
+		}
+		if err := os.RemoveAll(filepath.Join(r.containers.options.ContainersDir, entry.Name())); err != nil {
+			r.log.Error("remove a folder without a container", "folder", entry.Name(), "error", err)
+		}
+	}
 }
 
 // finishRemovals ends what a remove began, and removes what asked to be removed at its end. A container without a

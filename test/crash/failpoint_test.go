@@ -138,10 +138,11 @@ type shown struct {
 	ID    string
 	Name  string
 	State struct {
-		Status   string
-		Running  bool
-		Pid      int
-		ExitCode int
+		Status    string
+		Running   bool
+		Pid       int
+		ExitCode  int
+		StartedAt time.Time
 	}
 	NetworkSettings struct {
 		Ports map[string][]struct{ HostPort string }
@@ -171,7 +172,7 @@ func fetch(d *daemon.Daemon, c shown) error {
 	if len(ports) != 1 {
 		return fmt.Errorf("its published ports are %v", c.NetworkSettings.Ports)
 	}
-	if err := d.Follow(c.ID, "ready"); err != nil {
+	if err := d.Follow(c.ID, c.State.StartedAt, "ready"); err != nil {
 		return err
 	}
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 20 * time.Second}

@@ -170,6 +170,19 @@ func TestOutputIsCompleteWhileTheDaemonDiesAgainAndAgain(t *testing.T) {
 	}
 }
 
+// halt makes a container that would come back if the user had not stopped it.
+func halt(t *testing.T, d *daemon.Daemon, name string) {
+	t.Helper()
+	launch(t, d, "soon-"+name, "unless-stopped", "sleep", "1000")
+	if err := errors.Join(
+		d.Do(http.MethodPost, "/containers/soon-"+name+"/stop?t=0", nil, nil),
+		// One verb waits for another: after this the end is on the disk.
+		d.Do(http.MethodPost, "/containers/soon-"+name+"/rename?name="+name, nil, nil),
+	); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestRestartPoliciesAreKeptWhenTheDaemonWasAway(t *testing.T) {
 	t.Parallel()
 	d, _ := begin(t, numberPolicy)
@@ -179,10 +192,7 @@ func TestRestartPoliciesAreKeptWhenTheDaemonWasAway(t *testing.T) {
 		launch(t, d, policy, policy, "sleep", "1000")
 		pids[policy] = state(t, d, policy).State.Pid
 	}
-	launch(t, d, "stopped", "unless-stopped", "sleep", "1000")
-	if err := d.Do(http.MethodPost, "/containers/stopped/stop?t=0", nil, nil); err != nil {
-		t.Fatal(err)
-	}
+	halt(t, d, "halted")
 	again(t, d, func() {
 		for policy, pid := range pids {
 			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
@@ -202,7 +212,7 @@ func TestRestartPoliciesAreKeptWhenTheDaemonWasAway(t *testing.T) {
 	if c := state(t, d, "no"); c.State.Status != "exited" || c.State.ExitCode != 137 {
 		t.Errorf("no policy: %+v", c.State)
 	}
-	if c := state(t, d, "stopped"); c.State.Status != "exited" {
+	if c := state(t, d, "halted"); c.State.Status != "exited" {
 		t.Errorf("one that the user had stopped: %+v", c.State)
 	}
 }
@@ -216,15 +226,12 @@ func TestAReboot(t *testing.T) {
 	for _, policy := range []string{"always", "unless-stopped", "no"} {
 		launch(t, d, policy, policy, "sleep", "1000")
 	}
-	launch(t, d, "stopped", "unless-stopped", "sleep", "1000")
-	if err := d.Do(http.MethodPost, "/containers/stopped/stop?t=0", nil, nil); err != nil {
-		t.Fatal(err)
-	}
+	halt(t, d, "halted")
 	again(t, d, func() { reboot(t, d) })
 	for _, name := range []string{"always", "unless-stopped"} {
 		running(t, d, name)
 	}
-	for _, name := range []string{"no", "stopped", "web"} {
+	for _, name := range []string{"no", "halted", "web"} {
 		if c := state(t, d, name); c.State.Status != "exited" {
 			t.Errorf("%s: %+v", name, c.State)
 		}

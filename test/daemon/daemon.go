@@ -250,7 +250,7 @@ func (d *Daemon) Await(kind, action, name string) error {
 	if err != nil {
 		return err
 	}
-	query := url.Values{"since": {fmt.Sprintf("%d.%09d", d.started.Unix(), d.started.Nanosecond())}, "filters": {string(conditions)}}
+	query := url.Values{"since": {stamp(d.started)}, "filters": {string(conditions)}}
 	happened := false
 	err = d.stream("/events?"+query.Encode(), func(string) bool { happened = true; return false })
 	if err == nil && !happened {
@@ -259,10 +259,10 @@ func (d *Daemon) Await(kind, action, name string) error {
 	return err
 }
 
-// Follow reads a container's output from its beginning until the line stands in it.
-func (d *Daemon) Follow(container, line string) error {
+// Follow reads a container's output since a time until the line stands in it.
+func (d *Daemon) Follow(container string, since time.Time, line string) error {
 	found := false
-	err := d.stream("/containers/"+container+"/logs?follow=1&stdout=1", func(said string) bool {
+	err := d.stream("/containers/"+container+"/logs?follow=1&stdout=1&since="+stamp(since), func(said string) bool {
 		found = strings.HasSuffix(said, line) // before it stands the header of its frame
 		return !found
 	})
@@ -271,6 +271,9 @@ func (d *Daemon) Follow(container, line string) error {
 	}
 	return err
 }
+
+// stamp is a time as the API wants it.
+func stamp(t time.Time) string { return fmt.Sprintf("%d.%09d", t.Unix(), t.Nanosecond()) }
 
 // stream reads an answer line by line until more says no, or a minute is over.
 func (d *Daemon) stream(path string, more func(line string) bool) error {
