@@ -386,8 +386,11 @@ func (r *Records) overlay(all []*core.Container) ([]*core.Container, error) {
 	}
 	for _, entry := range entries {
 		id, isRecord := strings.CutSuffix(entry.Name(), ".json")
-		if !isRecord {
-			continue // the remains of a write that was cut off
+		if !isRecord { // the remains of a write that was cut off
+			if err := os.Remove(filepath.Join(r.live, entry.Name())); err != nil {
+				r.logger.Warn("remove the remains of a record", "file", entry.Name(), "error", err)
+			}
+			continue
 		}
 		value, err := os.ReadFile(filepath.Join(r.live, entry.Name()))
 		c := new(core.Container)

@@ -93,12 +93,15 @@ func buildOptions(c *config, images *image.Organ, networks *network.Organ, shim 
 		Hosts:           stores.RegistryHosts,
 		DanglingPrefix:  image.DanglingPrefix,
 		Run:             build.Shim(shim),
-		CgroupParent:    "/" + filepath.Join("berth", c.instance()),
+		CgroupParent:    cgroupParent(c),
 		Network:         stepNetwork(c, networks),
 		HostGateway:     networks.Gateway(),
 		Log:             log,
 	}
 }
+
+// cgroupParent is where the builds of this daemon have their cgroups.
+func cgroupParent(c *config) string { return filepath.Join("/berth", c.instance()) }
 
 // stepNetwork gives a build step a namespace on the default network, by a path below /proc that is good for as long
 // as the step runs.

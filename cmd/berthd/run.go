@@ -19,6 +19,7 @@ import (
 	"github.com/berth-engine/berth/engine"
 	"github.com/berth-engine/berth/image"
 	"github.com/berth-engine/berth/lib/version"
+	"github.com/berth-engine/berth/linux/cgroup"
 	"github.com/berth-engine/berth/logs"
 	"github.com/berth-engine/berth/network"
 	"github.com/berth-engine/berth/runtime"
@@ -131,6 +132,8 @@ func open(ctx context.Context, c *config, h *house, log *slog.Logger) (http.Hand
 		return nil, err
 	}
 	h.opened("runtime", processes.Close)
+	// After the builder, whose steps have their cgroups there.
+	h.opened("cgroups", func() error { return cgroup.Sweep(cgroupParent(c)) })
 	builder, err := build.New(buildOptions(c, images, networks, shim, log))
 	if err != nil {
 		return nil, err
