@@ -88,16 +88,10 @@ func open(ctx context.Context, c *config, h *house, log *slog.Logger) (http.Hand
 	// The organs tell what happens before the engine that they are given to exists.
 	var e *engine.Engine
 
-	records, err := store.Open(filepath.Join(c.DataRoot, "berth.db"), filepath.Join(c.ExecRoot, "records"), log)
+	records, journal, err := openStores(c, h, log)
 	if err != nil {
 		return nil, err
 	}
-	h.opened("records", records.Close)
-	journal, err := store.OpenEvents(filepath.Join(c.DataRoot, "events.jsonl"), log)
-	if err != nil {
-		return nil, err
-	}
-	h.opened("journal", journal.Close)
 	images, err := openImages(ctx, c, func(event core.Event) { e.Publish(event) }, log)
 	if err != nil {
 		return nil, err
@@ -161,6 +155,21 @@ func open(ctx context.Context, c *config, h *house, log *slog.Logger) (http.Hand
 		return nil, err
 	}
 	return api(c, known.KernelVersion, e, images, builder, log), nil
+}
+
+// openStores opens our own records and the journal of events.
+func openStores(c *config, h *house, log *slog.Logger) (*store.Records, *store.Events, error) {
+	records, err := store.Open(filepath.Join(c.DataRoot, "berth.db"), filepath.Join(c.ExecRoot, "records"), log)
+	if err != nil {
+		return nil, nil, err
+	}
+	h.opened("records", records.Close)
+	journal, err := store.OpenEvents(filepath.Join(c.DataRoot, "events.jsonl"), log)
+	if err != nil {
+		return nil, nil, err
+	}
+	h.opened("journal", journal.Close)
+	return records, journal, nil
 }
 
 // api puts the Engine API in front of the engine.
