@@ -44,7 +44,7 @@ demo:
 
 bench: build
 	@CGO_ENABLED=0 go build -o $(BIN)/berth-bench ./bench
-	@PATH=$(BIN):$$PATH $(BIN)/berth-bench
+	@PATH=$(BIN):$$PATH $(BIN)/berth-bench $(BENCH)
 
 lint:
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "not formatted:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
@@ -54,6 +54,8 @@ lint:
 install: build
 	install -d $(DESTDIR)$(PREFIX)/bin
 	install -m 755 $(programs:%=$(BIN)/%) $(BIN)/berth-shim $(DESTDIR)$(PREFIX)/bin/
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed 's#/usr/local/bin#$(PREFIX)/bin#' scripts/berth.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/berth.service
 
 clean:
 	rm -rf $(BIN) .demo
