@@ -1,0 +1,99 @@
+package compat
+
+import (
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+func networks(c *cli) {
+	id := c.run("network", "create", "--label", "fleet=nw", "nw-one")
+	if !regexp.MustCompile(`^[0-9a-f]{64}$`).MatchString(id) {
+		c.t.Errorf("create printed %q", id)
+	}
+	c.fails(1, "network with name nw-one already exists", "network", "create", "nw-one")
+	c.want("nw-one bridge local", "network", "ls", "--filter", "label=fleet=nw", "--format", "{{.Name}} {{.Driver}} {{.Scope}}")
+	c.run("network", "create", "--subnet", "10.187.250.0/24", "--gateway", "10.187.250.9", "--internal", "nw-two")
+	c.want("10.187.250.0/24 10.187.250.9 true", "network", "inspect", "-f", "{{range .IPAM.Config}}{{.Subnet}} {{.Gateway}}{{end}} {{.Internal}}", "nw-two")
+	c.fails(1, "invalid pool request", "network", "create", "--subnet", "10.187.250.0/25", "nw-three")
+	c.run("run", "-d", "--name", "nw-a", "--network", "nw-two", "--ip", "10.187.250.77", "busybox", "sleep", "1000")
+	c.want("10.187.250.77", "inspect", "-f", `{{(index .NetworkSettings.Networks "nw-two").IPAddress}}`, "nw-a")
+	c.run("run", "-d", "--name", "nw-b", "--network", "nw-one", "busybox", "sleep", "1000")
+	c.fails(1, "", "exec", "nw-b", "nslookup", "nw-a")
+	c.run("network", "connect", "--alias", "friend", "nw-two", "nw-b")
+	c.run("exec", "nw-b", "ping", "-c", "1", "-W", "10", "nw-a")
+	c.run("exec", "nw-a", "ping", "-c", "1", "-W", "10", "friend")
+	c.has([]string{"nw-a", "nw-b"}, "network", "inspect", "-f", "{{range .Containers}}{{.Name}} {{end}}", "nw-two")
+	c.fails(1, "has active endpoints", "network", "rm", "nw-two")
+	c.run("network", "disconnect", "nw-two", "nw-b")
+	c.fails(1, "", "exec", "nw-b", "nslookup", "nw-a")
+	c.fails(1, "is not connected to", "network", "disconnect", "nw-two", "nw-b")
+	c.want("nw-b", "ps", "--filter", "network=nw-one", "--format", "{{.Names}}")
+	c.fails(1, "bridge is a pre-defined network and cannot be removed", "network", "rm", "bridge")
+	c.run("rm", "-f", "nw-a", "nw-b")
+	c.want("nw-one\nnw-two", "network", "rm", "nw-one", "nw-two")
+	c.fails(1, "network nw-one not found", "network", "rm", "nw-one")
+}
+
+func volumes(c *cli) {
+	c.want("vo-one", "volume", "create", "--label", "fleet=vo", "vo-one")
+	c.want("vo-one", "volume", "create", "vo-one") // the same again is no error
+	c.want("vo-one local", "volume", "ls", "--filter", "label=fleet=vo", "--format", "{{.Name}} {{.Driver}}")
+	folder := c.run("volume", "inspect", "-f", "{{.Mountpoint}}", "vo-one")
+	if info, err := os.Stat(folder); err != nil || !info.IsDir() {
+		c.t.Errorf("the folder %q: %v", folder, err)
+	}
+	c.want("local map[fleet:vo]", "volume", "inspect", "-f", "{{.Scope}} {{.Labels}}", "vo-one")
+	nameless := c.run("volume", "create")
+	if len(nameless) != 64 {
+		c.t.Errorf("a volume without a name is called %q", nameless)
+	}
+	c.want(nameless, "volume", "ls", "-q", "--filter", "name="+nameless, "--filter", "dangling=true")
+	c.want("vo-one\n"+nameless, "volume", "rm", "vo-one", nameless)
+	c.fails(1, "no such volume", "volume", "rm", "vo-one")
+	c.run("volume", "rm", "-f", "vo-one")
+	c.fails(1, "includes invalid characters for a local volume name", "volume", "create", "a b")
+	c.run("volume", "create", "-o", "type=tmpfs", "-o", "device=tmpfs", "-o", "o=size=1m", "vo-tmp")
+	c.has([]string{"tmpfs"}, "run", "--rm", "-v", "vo-tmp:/m", "busybox", "grep", " /m ", "/proc/mounts")
+	c.run("volume", "rm", "vo-tmp")
+}
+
+// TestSystem looks at and cleans up everything that a daemon has.
+func TestSystem(t *testing.T) {
+	t.Parallel()
+	c := newSuite(t, 2, "--label", "port=home").on(t)
+	c.has([]string{"Server: Berth", "API version:"}, "version")
+	c.want("1.40", "version", "-f", "{{.Server.MinAPIVersion}}")
+	c.want("0 1 overlayfs [port=home]", "info", "-f", "{{.Containers}} {{.Images}} {{.Driver}} {{.Labels}}")
+	c.run("run", "--name", "one", "-v", "kept:/v", "-v", "/nameless", "busybox", "sh", "-c", "dd if=/dev/zero of=/file bs=1k count=100 2>/dev/null")
+	c.run("run", "-d", "--name", "two", "busybox", "sleep", "1000")
+	c.run("network", "create", "idle")
+	c.want("2 1 0 1", "info", "-f", "{{.Containers}} {{.ContainersRunning}} {{.ContainersPaused}} {{.ContainersStopped}}")
+	df := c.run("system", "df")
+	for _, want := range []string{`Images\s+1\s+1\s+\S+`, `Containers\s+2\s+1\s+\S+`, `Local Volumes\s+2\s+`, `Build Cache\s+0`} {
+		if !regexp.MustCompile(want).MatchString(df) {
+			t.Errorf("system df has no %s:\n%s", want, df)
+		}
+	}
+	c.has([]string{"Images space usage:", "kept", "sleep 1000"}, "system", "df", "-v")
+	c.has([]string{"idle"}, "network", "prune", "-f")
+	one := c.run("inspect", "-f", "{{.Id}}", "one")
+	c.has([]string{"Deleted Containers:", one, "Total reclaimed space: "}, "container", "prune", "-f")
+	c.has([]string{"Deleted Volumes:"}, "volume", "prune", "-f")
+	c.want("kept", "volume", "ls", "-q")
+	c.has([]string{"kept"}, "volume", "prune", "-f", "--all")
+
+	c.with("DOCKER_BUILDKIT=0").run("build", "-q", "-t", "made", write(t, map[string]string{"Dockerfile": "FROM busybox\nRUN echo >/x\n"}))
+	c.run("tag", "busybox", "made") // the built one has no name now
+	c.want("1", "images", "-q", "--filter", "dangling=true", "--format", "1")
+	c.has([]string{"Total reclaimed space"}, "image", "prune", "-f")
+	c.want("", "images", "-q", "--filter", "dangling=true")
+	c.has([]string{"Total"}, "builder", "prune", "-f", "--all")
+	c.run("rm", "-f", "two")
+	c.has([]string{"Untagged: made:latest", "Total reclaimed space"}, "system", "prune", "-f", "--all", "--volumes")
+	if left := strings.Fields(c.run("images", "-q")); len(left) != 0 {
+		t.Errorf("images are left: %s", left)
+	}
+	c.want("", "ps", "-aq")
+}
