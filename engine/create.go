@@ -129,6 +129,9 @@ func (cs *Containers) complete(c *core.Container) (warnings []string, err error)
 	if !slices.Contains(cs.options.LogDrivers, host.LogConfig.Type) {
 		return nil, core.Invalid("logger: no log driver named '%s' is registered", host.LogConfig.Type)
 	}
+	if err := define.LogOptions(host.LogConfig); err != nil {
+		return nil, err
+	}
 	if host.LogConfig.Type == "json-file" {
 		c.LogPath = filepath.Join(c.Dir, string(c.ID)+"-json.log")
 	}

@@ -37,6 +37,7 @@ func (c *Catalog) List(ctx context.Context, options core.ImageListOptions) ([]co
 	var selected []core.Image
 	for _, image := range all {
 		if keep(&image) {
+			onlyMatching(&image, options.Filters["reference"])
 			list = append(list, core.ImageUsage{Image: image, Containers: -1, SharedSize: -1})
 			selected = append(selected, image)
 		}
@@ -191,25 +192,48 @@ func descriptorOf(image core.Image) ocispec.Descriptor {
 	return ocispec.Descriptor{MediaType: image.MediaType, Digest: digest.Digest(image.ID), Size: image.ContentSize}
 }
 
-// matchesReference compares an image's names with a pattern, as `docker images busybox` does: the whole name, or
-// the name without its tag.
+// matchesReference compares an image's names with a pattern, as `docker images busybox` does.
 func matchesReference(image *core.Image, pattern string) (bool, error) {
 	for _, names := range [][]string{image.RepoTags, image.RepoDigests} {
 		for _, name := range names {
-			named, err := reference.ParseNormalizedNamed(name)
-			if err != nil {
-				continue
-			}
-			for _, candidate := range []reference.Named{named, reference.TrimNamed(named)} {
-				matched, err := reference.FamiliarMatch(pattern, candidate)
-				if err != nil {
-					return false, core.Invalid("invalid reference filter %q: %w", pattern, err)
-				}
-				if matched || candidate.String() == strings.TrimSuffix(pattern, "/") {
-					return true, nil
-				}
+			if matched, err := matchesName(name, pattern); matched || err != nil {
+				return matched, err
 			}
 		}
 	}
 	return false, nil
+}
+
+// matchesName compares the whole name, and the name without its tag.
+func matchesName(name, pattern string) (bool, error) {
+	named, err := reference.ParseNormalizedNamed(name)
+	if err != nil {
+		return false, nil
+	}
+	for _, candidate := range []reference.Named{named, reference.TrimNamed(named)} {
+		matched, err := reference.FamiliarMatch(pattern, candidate)
+		if err != nil {
+			return false, core.Invalid("invalid reference filter %q: %w", pattern, err)
+		}
+		if matched || candidate.String() == strings.TrimSuffix(pattern, "/") {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// onlyMatching leaves an image those of its names that one of the patterns fits: who asks for a name does not want to
+// see what else the image is called.
+func onlyMatching(image *core.Image, patterns []string) {
+	if len(patterns) == 0 {
+		return
+	}
+	other := func(name string) bool {
+		return !slices.ContainsFunc(patterns, func(pattern string) bool {
+			matched, err := matchesName(name, pattern)
+			return matched && err == nil // bad patterns were refused before
+		})
+	}
+	image.RepoTags = slices.DeleteFunc(slices.Clone(image.RepoTags), other)
+	image.RepoDigests = slices.DeleteFunc(slices.Clone(image.RepoDigests), other)
 }

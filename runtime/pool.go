@@ -10,6 +10,7 @@ import (
 	"sync"
 	"syscall"
 
+	"github.com/berth-engine/berth/linux/mount"
 	"github.com/berth-engine/berth/linux/proc"
 	"github.com/berth-engine/berth/shim/wire"
 )
@@ -33,6 +34,7 @@ type pool struct {
 type shim struct {
 	conn *wire.Conn
 	pid  int
+	seen mount.Mark // the host's mounts when it was started
 }
 
 func newPool(path, log string, warm int, prepare wire.Prepare, logger *slog.Logger) (*pool, error) {
@@ -108,16 +110,32 @@ func (p *pool) warm(s *shim) error {
 // mount namespace, and is never warm.
 func (p *pool) take(ctx context.Context, host bool) (*shim, error) {
 	if !host {
-		select {
-		case s := <-p.idle:
+		if s := p.warmed(); s != nil {
 			return s, nil
-		default:
 		}
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	return p.spawn(!host)
+}
+
+// warmed gives a warm shim, or nil. One that is older than a mount of the host which it was not told of is no good: the
+// container would get the folder below the mount.
+func (p *pool) warmed() *shim {
+	now := mount.Look()
+	for {
+		select {
+		case s := <-p.idle:
+			if s.seen == now {
+				return s
+			}
+			s.conn.Close() // it ends by itself
+			p.taken()
+		default:
+			return nil
+		}
+	}
 }
 
 // taken asks for a replacement. Called when the start is over, so that making one does not slow it down.
@@ -135,6 +153,7 @@ func (p *pool) spawn(private bool) (*shim, error) {
 		return nil, err
 	}
 	defer theirs.Close()
+	seen := mount.Look() // before: what comes meanwhile shows as a difference
 	word := "host"
 	attributes := &syscall.SysProcAttr{Setsid: true}
 	if private {
@@ -164,7 +183,7 @@ func (p *pool) spawn(private bool) (*shim, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &shim{conn: conn, pid: cmd.Process.Pid}, nil
+	return &shim{conn: conn, pid: cmd.Process.Pid, seen: seen}, nil
 }
 
 // close lets the idle shims go. Those with containers stay.

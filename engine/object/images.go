@@ -73,7 +73,9 @@ func (s *Images) Remove(ctx context.Context, ref string, force, prune bool) ([]c
 		return nil, err
 	}
 	byID := isID(ref, image)
-	if byID || len(image.RepoTags) <= 1 {
+	// A digest is one more name beside the tags.
+	last := len(image.RepoTags) == 0 || len(image.RepoTags) == 1 && !strings.Contains(ref, "@")
+	if byID || last {
 		if err := s.checkUsers(image, ref, byID, force); err != nil {
 			return nil, err
 		}

@@ -47,7 +47,7 @@ func buildClassic(c *cli) {
 		c.t.Errorf("the context is %s", got)
 	}
 	b.fails(1, "unknown instruction: RUNN", "build", "-f", folder+"/Broken", folder)
-	b.fails(1, "The command '/bin/sh -c exit 3' returned a non-zero code: 3", "build", "-f", folder+"/Failing", folder)
+	b.fails(3, "The command '/bin/sh -c exit 3' returned a non-zero code: 3", "build", "-f", folder+"/Failing", folder)
 	b.fails(1, "nowhere", "build", "-f", folder+"/Missing", folder)
 	b.fails(1, "cannot be empty", "build", "-f", folder+"/Empty", folder)
 	if got := b.feed("FROM busybox\nRUN echo from a pipe\n", "build", "-t", "bc-pipe", "-"); got.code != 0 || !strings.Contains(got.stdout, "from a pipe\n") {

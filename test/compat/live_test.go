@@ -92,11 +92,12 @@ func attach(c *cli) {
 	}
 	c.fails(1, "cannot attach to a stopped container, start it first", "attach", "at-two")
 	// start -a -i is attach and start in one.
-	if got := c.feed("two\nend\n", "start", "-a", "-i", "at-two"); got.stdout != "got two\ngot end\n" || got.code != 3 {
+	k = c.start("start", "-a", "-i", "at-two")
+	k.say("two\n")
+	k.until("got two")
+	k.say("end\n")
+	if got := k.rest(); got.stdout != "got end\n" || got.code != 3 {
 		c.t.Errorf("start -ai: %+v", got)
-	}
-	if got := c.feed("", "start", "-a", "-i", "at-two"); got.code != 4 {
-		c.t.Errorf("end of the input: %+v", got)
 	}
 	// Two clients at one container see the same.
 	c.run("run", "-d", "-i", "--name", "at-three", "busybox", "cat")
@@ -125,15 +126,26 @@ func execute(c *cli) {
 	all.Wait()
 	c.fails(3, "", "exec", "ex", "sh", "-c", "exit 3")
 	c.fails(137, "", "exec", "ex", "sh", "-c", "kill -9 $$")
-	c.fails(127, `exec: "no-such-program": executable file not found in $PATH`, "exec", "ex", "no-such-program")
-	c.fails(127, "no such file or directory", "exec", "ex", "/no/such/program")
-	c.fails(126, "permission denied", "exec", "ex", "/etc/passwd")
+	// What can't be started is told where its output would be: the connection carries nothing else any more.
+	for _, test := range []struct {
+		code     int
+		sentence string
+		args     []string
+	}{
+		{127, `exec: "no-such-program": executable file not found in $PATH`, []string{"ex", "no-such-program"}},
+		{127, "no such file or directory", []string{"ex", "/no/such/program"}},
+		{126, "permission denied", []string{"ex", "/etc/passwd"}},
+		{126, "unable to find user nobody-here", []string{"-u", "nobody-here", "ex", "true"}},
+	} {
+		if got := c.feed("", append([]string{"exec"}, test.args...)...); got.code != test.code || !strings.Contains(got.stdout, test.sentence) {
+			c.t.Errorf("exec %s: %+v, want %d and %q", test.args, got, test.code, test.sentence)
+		}
+	}
 	if got := c.feed("in\n", "exec", "-i", "ex", "sh", "-c", "cat; echo err >&2"); got != (result{"in\n", "err\n", 0}) {
 		c.t.Errorf("streams: %+v", got)
 	}
 	c.want("north east /home sailor", "exec", "-e", "MORE=east", "-w", "/home", "-u", "sailor", "ex", "sh", "-c", "echo $SEA $MORE $PWD $(id -un)")
 	c.want("/var", "exec", "ex", "pwd")
-	c.fails(126, "unable to find user nobody-here", "exec", "-u", "nobody-here", "ex", "true")
 	c.want("CapEff:\t000001ffffffffff", "exec", "--privileged", "ex", "sh", "-c", "grep CapEff /proc/self/status | sed 's/[0-9a-f]*$/000001ffffffffff/'")
 	k := c.terminal("exec", "-it", "ex", "sh", "-c", "test -t 0 && echo terminal; read x; exit 9")
 	k.until("terminal")
@@ -172,10 +184,10 @@ func logs(c *cli) {
 	c.want("", "logs", "--since", time.Now().Add(time.Hour).Format(time.RFC3339), "lo-both")
 	c.want("one\nthree\nfour", "logs", "--since", "1h", "lo-both")
 	c.want("", "logs", "--until", "1h", "lo-both")
-	c.run("run", "-d", "-i", "--name", "lo-live", "busybox", "sh", "-c", "echo begin; cat; exit 3")
+	writer := c.start("run", "-i", "--name", "lo-live", "busybox", "sh", "-c", "echo begin; cat; exit 3")
+	writer.until("begin")
 	follow := c.start("logs", "-f", "--tail", "all", "lo-live")
 	follow.until("begin")
-	writer := c.start("attach", "lo-live")
 	for i := range 5 {
 		line := fmt.Sprintf("line %d", i)
 		writer.say(line + "\n")
@@ -205,7 +217,7 @@ func logs(c *cli) {
 
 func events(c *cli) {
 	began := time.Now()
-	k := c.start("events", "--filter", "container=ev-one", "--format", "{{.Type}} {{.Action}} {{.Actor.Attributes.name}}")
+	k := c.start("events", "--since", began.Add(-time.Second).Format(time.RFC3339Nano), "--filter", "container=ev-one", "--format", "{{.Type}} {{.Action}} {{.Actor.Attributes.name}}")
 	c.run("run", "--rm", "--name", "ev-one", "busybox", "true")
 	for _, action := range []string{"create", "start", "die", "destroy"} {
 		if got, want := k.until(action), "container "+action+" ev-one"; got != want {

@@ -91,7 +91,7 @@ func TestSystem(t *testing.T) {
 	c.want("", "images", "-q", "--filter", "dangling=true")
 	c.has([]string{"Total"}, "builder", "prune", "-f", "--all")
 	c.run("rm", "-f", "two")
-	c.has([]string{"Untagged: made:latest", "Total reclaimed space"}, "system", "prune", "-f", "--all", "--volumes")
+	c.has([]string{"untagged: made:latest", "Total reclaimed space"}, "system", "prune", "-f", "--all", "--volumes")
 	if left := strings.Fields(c.run("images", "-q")); len(left) != 0 {
 		t.Errorf("images are left: %s", left)
 	}

@@ -141,7 +141,7 @@ func runLimits(c *cli) {
 	c.want("500000000 33554432 17", "inspect", "-f", "{{.HostConfig.NanoCpus}} {{.HostConfig.Memory}} {{.HostConfig.PidsLimit}}",
 		c.run("create", "--cpus", "0.5", "--memory", "32m", "--pids-limit", "17", "busybox"))
 	c.fails(125, "Minimum memory limit allowed is 6MB", "run", "--memory", "1m", "busybox")
-	c.fails(125, "Range of CPUs is from 0.01", "run", "--cpus", "1000", "busybox")
+	c.fails(125, "range of CPUs is from 0.01", "run", "--cpus", "1000", "busybox")
 }
 
 func runNames(c *cli) {
