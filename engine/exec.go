@@ -27,9 +27,12 @@ func newExecs(g *ground) *Execs {
 }
 
 // Create notes a process to be started.
-func (es *Execs) Create(_ context.Context, container string, spec core.ExecSpec) (core.ExecID, error) {
+func (es *Execs) Create(ctx context.Context, container string, spec core.ExecSpec) (core.ExecID, error) {
 	b, err := es.table.find(container)
 	if err != nil {
+		return "", err
+	}
+	if err := b.settled(ctx); err != nil {
 		return "", err
 	}
 	c := b.View()

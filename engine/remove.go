@@ -19,6 +19,9 @@ func (cs *Containers) Remove(ctx context.Context, ref string, options core.Remov
 	if err != nil {
 		return err
 	}
+	if err := b.settled(ctx); err != nil {
+		return err
+	}
 	switch c := b.View(); {
 	case c.State.Running() && !options.Force:
 		state := "running"

@@ -25,6 +25,9 @@ func (l *Lifecycle) Stop(ctx context.Context, ref string, options core.StopOptio
 }
 
 func (l *Lifecycle) stop(ctx context.Context, b *box, options core.StopOptions) error {
+	if err := b.settled(ctx); err != nil {
+		return err
+	}
 	c := b.View()
 	sig, err := stopSignal(c, options.Signal)
 	if err != nil {
@@ -142,6 +145,9 @@ func (l *Lifecycle) Kill(ctx context.Context, ref, name string) error {
 	}
 	b, err := l.table.find(ref)
 	if err != nil {
+		return err
+	}
+	if err := b.settled(ctx); err != nil {
 		return err
 	}
 	c := b.View()

@@ -53,6 +53,19 @@ func newBox(c *core.Container) *box {
 	return &box{op: make(lock, 1), c: c}
 }
 
+// settled waits for a start that is under way. What it starts can be seen from outside, by its first output, before it
+// is said to run: whoever then sends a signal must not be told that nothing runs.
+func (b *box) settled(ctx context.Context) error {
+	if _, err := b.end(); err == nil {
+		return nil
+	}
+	if err := b.op.take(ctx); err != nil {
+		return err
+	}
+	b.op.release()
+	return nil
+}
+
 // View is the container as it is now. The value may be kept and read, never written.
 func (b *box) View() *core.Container {
 	b.mu.Lock()
