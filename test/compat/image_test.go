@@ -148,7 +148,7 @@ func registry(c *cli) {
 		c.t.Errorf("run of an image that is not there: %+v", got)
 	}
 	c.fails(1, "manifest unknown", "pull", name+":v2")
-	c.fails(1, "No such image", "push", there+"/no/such")
+	c.fails(1, "An image does not exist locally with the tag", "push", there+"/no/such")
 	c.run("tag", "busybox", name+":v2")
 	c.run("push", "-q", "--all-tags", name)
 	c.run("rmi", name+":v1", name+":v2")
