@@ -3,6 +3,7 @@ package runtime
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"io"
 	"net"
 	"net/http/httptest"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -223,7 +225,7 @@ func TestEightContainersAtATime(t *testing.T) {
 	}
 	close(launches)
 	errs := make(chan error, n)
-	for range 8 {
+	for range 6 {
 		go func() {
 			for l := range launches {
 				_, err := b.Start(context.Background(), l)
@@ -240,5 +242,29 @@ func TestEightContainersAtATime(t *testing.T) {
 			t.Errorf("%+v", e)
 		}
 		must(t, b.Delete(context.Background(), e.Container))
+	}
+}
+
+func TestExecsDoNotHoldUpTheEndOfTheirContainer(t *testing.T) {
+	b := newBench(t, 1)
+	for range 6 {
+		l := b.container("sleep", "0.1")
+		b.start(l)
+		// Some of these meet the container in the middle of its end: libcontainer gives up on them half way.
+		var execs sync.WaitGroup
+		for worker := range 12 {
+			execs.Go(func() {
+				for n := 0; ; n++ {
+					exec := &core.Exec{ID: core.ExecID(fmt.Sprintf("%s-%d-%d", l.Container.ID, worker, n)), Spec: core.ExecSpec{Cmd: []string{"true"}}}
+					if _, err := b.Exec(context.Background(), l.Container, exec, nil); err != nil {
+						return
+					}
+				}
+			})
+		}
+		execs.Wait()
+		for b.exit().Exec != "" { // those of the execs come first
+		}
+		must(t, b.Delete(context.Background(), l.Container.ID))
 	}
 }

@@ -112,9 +112,7 @@ func (c *container) started(lib *libcontainer.Container, p *process, m *wire.Sta
 	c.mu.Lock()
 	c.lib, c.first = lib, p
 	c.mu.Unlock()
-	if config := lib.Config(); !config.Namespaces.IsPrivate(configs.NEWPID) {
-		go c.reapOrphans()
-	}
+	go c.reapOrphans()
 	if err = errors.Join(err, serr, c.keepState()); err != nil {
 		// It runs, but nobody could look after it.
 		c.mu.Lock()

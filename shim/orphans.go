@@ -13,8 +13,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// reapOrphans takes dead processes out of the table that the container's processes left behind, where the container
-// has no process 1 of its own that would do it (--pid=host, --pid=container:X). It ends with the shim.
+// reapOrphans takes dead processes out of the table that nobody else waits for: what the container's processes left
+// behind where the container has no process 1 of its own (--pid=host, --pid=container:X), and what libcontainer leaves
+// of an exec that failed half way, a dead member of the container's PID namespace, without whose burial its process 1
+// could never end (pid_namespaces(7)). It ends with the shim.
 func (c *container) reapOrphans() {
 	dead := make(chan os.Signal, 1)
 	signal.Notify(dead, unix.SIGCHLD)
