@@ -45,9 +45,6 @@ func eventHolds(event core.Event, key string, values []string) bool {
 			if event.Type == key && (strings.HasPrefix(event.ID, value) || event.Attributes["name"] == strings.TrimPrefix(value, "/")) {
 				return true
 			}
-			if key == "container" && event.Attributes["container"] == value {
-				return true
-			}
 		}
 	}
 	return false

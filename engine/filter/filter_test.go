@@ -60,6 +60,11 @@ func TestContainers(t *testing.T) {
 func TestEvents(t *testing.T) {
 	t.Parallel()
 	event := core.Event{Type: "container", Action: "health_status: healthy", ID: "abc", Attributes: map[string]string{"name": "web", "image": "nginx", "tier": "front"}}
+	// What happens to a network is no event of the container in it.
+	connect := core.Event{Type: "network", Action: "connect", ID: "def", Attributes: map[string]string{"container": "abc"}}
+	if filter.Event(connect, core.Filters{"container": {"abc"}}) {
+		t.Error("the event of a network is taken for one of a container")
+	}
 	for _, test := range []struct {
 		filters core.Filters
 		want    bool

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -283,18 +282,14 @@ func (k *kit) registry(address string) {
 	}
 	saved, err := k.c.ImageSave(k.ctx, []string{name})
 	k.must(err)
-	archive, err := os.CreateTemp(k.TempDir(), "")
-	k.must(err)
-	_, err = io.Copy(archive, saved)
+	archive, err := io.ReadAll(saved)
 	k.must(errors.Join(err, saved.Close()))
-	_, err = archive.Seek(0, io.SeekStart)
-	k.must(err)
 	_, err = k.c.ImageRemove(k.ctx, name, client.ImageRemoveOptions{})
 	k.must(err)
-	loaded, err := k.c.ImageLoad(k.ctx, archive)
+	loaded, err := k.c.ImageLoad(k.ctx, bytes.NewReader(archive))
 	k.must(err)
 	said, err := io.ReadAll(loaded)
-	k.must(errors.Join(err, loaded.Close(), archive.Close()))
+	k.must(errors.Join(err, loaded.Close()))
 	if !strings.Contains(string(said), "Loaded image: "+name) {
 		k.Errorf("load: %s", said)
 	}
