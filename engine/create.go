@@ -63,7 +63,7 @@ func (cs *Containers) Create(ctx context.Context, request core.CreateRequest) (c
 
 // createSteps are the parts of a new container on the disk, in the order in which they are made.
 func (cs *Containers) createSteps(b *box, image core.Image) []step {
-	id := b.c.ID
+	id := b.id
 	return []step{
 		{"folder", func(ctx context.Context) error {
 			return os.MkdirAll(b.View().Dir, 0o710)
@@ -104,7 +104,7 @@ func (cs *Containers) reserve(b *box, name string) error {
 			return nil
 		}
 	}
-	b.c.Name = b.c.ID.Short()
+	b.c.Name = b.id.Short()
 	return cs.table.add(b)
 }
 

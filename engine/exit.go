@@ -39,7 +39,7 @@ func (l *Lifecycle) takeDown(ctx context.Context, b *box, status core.ExitStatus
 	if !was.State.Running() {
 		return // told twice: by the shim and by restore
 	}
-	l.health.Stop(b.c.ID)
+	l.health.Stop(b.id)
 	if err := l.ports.Sandboxes.Close(ctx, was.ID); err != nil {
 		l.log.Error("take down the network of a container", "container", was.ID, "error", err)
 	}
@@ -107,6 +107,6 @@ func (l *Lifecycle) letGo(ctx context.Context, c *core.Container) {
 // autoRemove removes a container that asked for it (`--rm`); the caller holds op.
 func (l *Lifecycle) autoRemove(ctx context.Context, b *box) {
 	if err := l.remove(ctx, b, core.RemoveOptions{Volumes: true}); err != nil {
-		l.log.Error("remove a container that ended", "container", b.c.ID, "error", err)
+		l.log.Error("remove a container that ended", "container", b.id, "error", err)
 	}
 }

@@ -106,7 +106,7 @@ func (cs *Containers) checkReferences(ctx context.Context, c *core.Container) er
 			if err != nil {
 				return err
 			}
-			*mode = "container:" + string(other.c.ID)
+			*mode = "container:" + string(other.id)
 		}
 	}
 	for destination := range c.Host.Tmpfs {

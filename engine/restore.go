@@ -58,7 +58,7 @@ func (r *restorer) run(ctx context.Context) error {
 	var sandboxes []core.Sandbox
 	var ends []func()
 	for _, b := range r.table.all() {
-		sandbox, after := r.restoreOne(b, found[b.c.ID])
+		sandbox, after := r.restoreOne(b, found[b.id])
 		if sandbox != nil {
 			sandboxes = append(sandboxes, *sandbox)
 		}

@@ -62,9 +62,9 @@ func startable(b *box) error {
 func (l *Lifecycle) start(ctx context.Context, b *box) error {
 	// A client that goes away in the middle does not stop the start.
 	ctx = context.WithoutCancel(ctx)
-	l.execs.forget(b.c.ID)
+	l.execs.forget(b.id)
 	run := &starting{l: l, b: b, launch: core.Launch{Container: b.View()}}
-	ladder := ladder{name: "start", log: l.log.With("container", b.c.ID)}
+	ladder := ladder{name: "start", log: l.log.With("container", b.id)}
 	defer run.close()
 	if err := ladder.climb(ctx, run.steps()); err != nil {
 		c := b.Change(func(c *core.Container) {
@@ -116,7 +116,7 @@ func (r *starting) close() {
 }
 
 func (r *starting) steps() []step {
-	l, id := r.l, r.b.c.ID
+	l, id := r.l, r.b.id
 	return []step{
 		{"rootfs", r.rootfs, nil},
 		{"volumes", r.volumes, func(ctx context.Context) error { return l.unmountVolumes(ctx, r.b.View()) }},
@@ -127,7 +127,7 @@ func (r *starting) steps() []step {
 }
 
 func (r *starting) rootfs(ctx context.Context) (err error) {
-	r.launch.Root, err = r.l.ports.Layers.Mounts(ctx, r.b.c.ID)
+	r.launch.Root, err = r.l.ports.Layers.Mounts(ctx, r.b.id)
 	return err
 }
 

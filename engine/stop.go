@@ -44,7 +44,7 @@ func (l *Lifecycle) stop(ctx context.Context, b *box, options core.StopOptions) 
 	}
 	// From here on the restart policy keeps still.
 	l.save(ctx, b.Change(func(c *core.Container) { c.StoppedByUser = true }), false)
-	l.health.Stop(b.c.ID)
+	l.health.Stop(b.id)
 	if err := l.end(ctx, b, sig, l.stopTimeout(c, options.Timeout), ended); err != nil {
 		return err
 	}
@@ -54,7 +54,7 @@ func (l *Lifecycle) stop(ctx context.Context, b *box, options core.StopOptions) 
 
 // end sends the signal, waits for the given time (negative: for ever), then sends SIGKILL and waits for the end.
 func (l *Lifecycle) end(ctx context.Context, b *box, sig syscall.Signal, timeout time.Duration, ended <-chan struct{}) error {
-	id := b.c.ID
+	id := b.id
 	if err := l.signal(ctx, b, sig); err != nil {
 		return err
 	}
@@ -97,7 +97,7 @@ func (l *Lifecycle) end(ctx context.Context, b *box, sig syscall.Signal, timeout
 
 // signal sends a signal and publishes the event; a process that is gone already is no error.
 func (l *Lifecycle) signal(ctx context.Context, b *box, sig syscall.Signal) error {
-	err := l.ports.Runtime.Signal(ctx, b.c.ID, sig)
+	err := l.ports.Runtime.Signal(ctx, b.id, sig)
 	if err != nil && !errors.Is(err, syscall.ESRCH) && !errdefs.IsConflict(err) { // a conflict: it does not run any more
 		return err
 	}
@@ -223,7 +223,7 @@ func (l *Lifecycle) Pause(ctx context.Context, ref string) error {
 	default:
 		return core.NotRunning(c.ID)
 	}
-	if err := l.ports.Runtime.Pause(ctx, b.c.ID); err != nil {
+	if err := l.ports.Runtime.Pause(ctx, b.id); err != nil {
 		return err
 	}
 	c := b.Change(func(c *core.Container) { move(c, core.StatusPaused) })
@@ -250,7 +250,7 @@ func (l *Lifecycle) Unpause(ctx context.Context, ref string) error {
 
 // resume thaws a paused container.
 func (l *Lifecycle) resume(ctx context.Context, b *box) error {
-	if err := l.ports.Runtime.Resume(ctx, b.c.ID); err != nil {
+	if err := l.ports.Runtime.Resume(ctx, b.id); err != nil {
 		return err
 	}
 	thawed := false

@@ -11,7 +11,7 @@ import (
 
 // table holds the containers of this daemon by ID and by name. It is the only place where names are reserved.
 type table struct {
-	mu    sync.RWMutex // guards both maps; taken after no other lock, and never while calling a port
+	mu    sync.RWMutex // guards both maps; taken before a box's mu, and never while calling a port
 	ids   map[core.ContainerID]*box
 	names map[string]core.ContainerID
 }
@@ -25,6 +25,7 @@ func newTable() *table {
 // op serialises the verbs that change what exists (start, remove, rename, connect, what follows an exit): it is held
 // for as long as the verb works and is taken before mu. mu guards the fields and is held for moments only.
 type box struct {
+	id core.ContainerID
 	op lock
 
 	mu      sync.Mutex
@@ -50,7 +51,7 @@ func (l lock) take(ctx context.Context) error {
 func (l lock) release() { <-l }
 
 func newBox(c *core.Container) *box {
-	return &box{op: make(lock, 1), c: c}
+	return &box{id: c.ID, op: make(lock, 1), c: c}
 }
 
 // settled waits for a start that is under way. What it starts can be seen from outside, by its first output, before it
@@ -89,13 +90,13 @@ func (b *box) end() (<-chan struct{}, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.ended == nil {
-		return nil, core.NotRunning(b.c.ID)
+		return nil, core.NotRunning(b.id)
 	}
 	return b.ended, nil
 }
 
 // ID names the container.
-func (b *box) ID() core.ContainerID { return b.c.ID }
+func (b *box) ID() core.ContainerID { return b.id }
 
 // add puts a new container into the table and reserves its name.
 func (t *table) add(b *box) error {
@@ -104,8 +105,8 @@ func (t *table) add(b *box) error {
 	if by, taken := t.names[b.c.Name]; taken {
 		return core.NameInUse(b.c.Name, by)
 	}
-	t.names[b.c.Name] = b.c.ID
-	t.ids[b.c.ID] = b
+	t.names[b.c.Name] = b.id
+	t.ids[b.id] = b
 	return nil
 }
 
@@ -113,9 +114,9 @@ func (t *table) add(b *box) error {
 func (t *table) drop(b *box) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	delete(t.ids, b.c.ID)
-	if t.names[b.c.Name] == b.c.ID {
-		delete(t.names, b.c.Name)
+	delete(t.ids, b.id)
+	if name := b.View().Name; t.names[name] == b.id {
+		delete(t.names, name)
 	}
 	b.mu.Lock()
 	b.gone = true
@@ -130,7 +131,7 @@ func (t *table) rename(b *box, name string) error {
 		return core.NameInUse(name, by)
 	}
 	delete(t.names, b.View().Name)
-	t.names[name] = b.c.ID
+	t.names[name] = b.id
 	b.Change(func(c *core.Container) { c.Name = name })
 	return nil
 }
