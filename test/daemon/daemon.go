@@ -44,14 +44,15 @@ type Daemon struct {
 	// Socket is the path of the API's socket.
 	Socket string
 
-	t       testing.TB
-	options Options
-	client  *http.Client
-	process *exec.Cmd     // nil: it does not run
-	drained chan struct{} // closed when all of its log was read
-	bridge  string
-	started time.Time       // the last one of them
-	links   map[string]bool // those that were ever seen in a bridge of ours
+	t        testing.TB
+	options  Options
+	client   *http.Client
+	process  *exec.Cmd     // nil: it does not run
+	drained  chan struct{} // closed when all of its log was read
+	bridge   string
+	started  time.Time       // the last one of them
+	links    map[string]bool // those that were ever seen in a bridge of ours
+	finished bool
 
 	mu  sync.Mutex // guards log
 	log strings.Builder
@@ -81,6 +82,9 @@ func New(t testing.TB, options Options) *Daemon {
 
 // Host is the daemon's address as clients want it.
 func (d *Daemon) Host() string { return "unix://" + d.Socket }
+
+// Bin is the folder of the programs.
+func (d *Daemon) Bin() string { return d.options.Bin }
 
 // Number is the one of the options.
 func (d *Daemon) Number() int { return d.options.Number }
@@ -320,7 +324,12 @@ func (d *Daemon) Import(rootfs, name string) error {
 }
 
 // Finish removes all containers, networks and volumes, ends the daemon and reports what is left as errors of the test.
+// A test that is done with the daemon earlier may call it itself.
 func (d *Daemon) Finish() {
+	if d.finished {
+		return
+	}
+	d.finished = true
 	if err := d.clean(); err != nil {
 		d.t.Errorf("clean up: %v", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -14,29 +15,28 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/berth-engine/berth/test/daemon"
 )
 
 func TestScripts(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("containers need root")
 	}
-	bin, base := programs(t), busyboxImage(t)
+	bin, base := daemon.Programs(t), daemon.RootFS(t)
 	var number atomic.Int32
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Setup: func(env *testscript.Env) error {
-			d, err := newDaemon(t, bin, int(number.Add(1)))
-			if err != nil {
-				return err
-			}
+			d := daemon.New(t, daemon.Options{Bin: bin, Net: 198, Number: int(number.Add(1))})
 			env.Values[daemonKey{}] = d
-			env.Defer(d.finish)
-			env.Setenv("BERTH_HOST", "unix://"+d.socket)
+			env.Defer(d.Finish)
+			env.Setenv("BERTH_HOST", d.Host())
 			env.Setenv("PATH", bin+string(os.PathListSeparator)+env.Getenv("PATH"))
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("BASE", base)
-			env.Setenv("ROOT", d.root)
-			return d.start()
+			env.Setenv("ROOT", d.Root)
+			return d.Start()
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"berth":  berth,
@@ -52,7 +52,9 @@ func TestScripts(t *testing.T) {
 // daemonKey finds a transcript's daemon.
 type daemonKey struct{}
 
-func daemonOf(ts *testscript.TestScript) *daemon { return ts.Value(daemonKey{}).(*daemon) }
+func daemonOf(ts *testscript.TestScript) *daemon.Daemon {
+	return ts.Value(daemonKey{}).(*daemon.Daemon)
+}
 
 func berth(ts *testscript.TestScript, neg bool, args []string) {
 	check(ts, neg, "berth", ts.Exec("berth", args...))
@@ -94,8 +96,7 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	command := exec.Command(args[1], args[2:]...)
 	if !strings.Contains(args[1], "/") {
-		command.Path = daemonOf(ts).bin + "/" + args[1]
-		command.Err = nil
+		command.Path, command.Err = filepath.Join(daemonOf(ts).Bin(), args[1]), nil
 	}
 	command.Env = append(os.Environ(), "BERTH_HOST="+ts.Getenv("BERTH_HOST"), "HOME="+ts.Getenv("HOME"))
 	command.Dir = ts.MkAbs(".")
@@ -140,11 +141,11 @@ func control(ts *testscript.TestScript, neg bool, args []string) {
 	d := daemonOf(ts)
 	switch args[0] {
 	case "kill":
-		ts.Check(d.end(os.Kill))
+		ts.Check(d.Kill())
 	case "stop":
-		ts.Check(d.end(os.Interrupt))
+		ts.Check(d.Stop())
 	case "start":
-		ts.Check(d.start())
+		ts.Check(d.Start())
 	default:
 		ts.Fatalf("unknown: daemon %s", args[0])
 	}
