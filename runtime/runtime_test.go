@@ -423,6 +423,10 @@ func TestExec(t *testing.T) {
 	if stats, err = b.Stats(ctx, l.Container.ID); err != nil || stats.MemoryLimit != 128<<20 {
 		t.Errorf("memory limit %d %v", stats.MemoryLimit, err)
 	}
+	// The container can still be used then.
+	if out, _, err := exec(core.ExecSpec{Cmd: []string{"echo", "after"}}, ""); err != nil || out != "after\n" {
+		t.Errorf("exec after an update: %q, %v", out, err)
+	}
 }
 
 func TestContainersSurviveTheDaemon(t *testing.T) {

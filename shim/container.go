@@ -381,6 +381,8 @@ func (c *container) freeze(frozen bool) error {
 
 // update changes limits; nil fields stay as they are.
 func (c *container) update(r *specs.LinuxResources) error {
+	c.starting.Lock()
+	defer c.starting.Unlock()
 	lib, err := c.running()
 	if err != nil {
 		return err
@@ -391,9 +393,12 @@ func (c *container) update(r *specs.LinuxResources) error {
 	changed.Resources = &resources
 	config.Cgroups = &changed
 	merge(&resources, r)
-	// Devices stay what they are; writing them again would cut the container off for a moment.
+	// Devices stay what they are; writing them again would cut the container off for a moment. libcontainer keeps the
+	// pointer and would refuse every later exec, so that is for this once.
 	resources.SkipDevices = true
-	return lib.Set(config)
+	err = lib.Set(config)
+	resources.SkipDevices = false
+	return err
 }
 
 // kill ends everything and waits until it is taken apart.
