@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/opencontainers/cgroups"
@@ -49,7 +50,26 @@ func Stats(paths map[string]string) (core.Stats, error) {
 	s.PidsCurrent, s.PidsLimit = raw.PidsStats.Current, raw.PidsStats.Limit
 	s.Blkio.ServiceBytes = blkio(raw.BlkioStats.IoServiceBytesRecursive)
 	s.Blkio.Serviced = blkio(raw.BlkioStats.IoServicedRecursive)
+	if Unified() {
+		return s, asDockerOnV2(&s, paths[""])
+	}
 	return s, nil
+}
+
+// asDockerOnV2 does what Docker does with the numbers of cgroup v2: "read" and "write" in small letters, and the times
+// that the limit of memory could not be kept as failures.
+func asDockerOnV2(s *core.Stats, dir string) error {
+	for _, list := range [][]core.BlkioEntry{s.Blkio.ServiceBytes, s.Blkio.Serviced} {
+		for i := range list {
+			list[i].Op = strings.ToLower(list[i].Op)
+		}
+	}
+	events, err := keyed(filepath.Join(dir, "memory.events"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // no memory controller
+	}
+	s.MemoryFailcnt = events["oom"]
+	return err
 }
 
 func blkio(entries []cgroups.BlkioStatEntry) []core.BlkioEntry {
