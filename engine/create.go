@@ -149,7 +149,7 @@ func (cs *Containers) complete(c *core.Container) (warnings []string, err error)
 	}
 	if host.CgroupnsMode == "" {
 		host.CgroupnsMode = "host"
-		if cs.options.Facts.CgroupV2 && !host.Privileged {
+		if cs.options.Facts.CgroupV2 {
 			host.CgroupnsMode = "private"
 		}
 	}

@@ -230,7 +230,7 @@ func namespacesOf(l core.Launch, h host) ([]specs.LinuxNamespace, error) {
 	return list, nil
 }
 
-// privateCgroupNS: Docker's default is private on cgroup v2 and the host's on v1, and the host's for the privileged.
+// privateCgroupNS: Docker's default is private on cgroup v2, for the privileged as well, and the host's on v1.
 func privateCgroupNS(c *core.Container, h host) bool {
 	switch c.Host.CgroupnsMode {
 	case "private":
@@ -238,7 +238,7 @@ func privateCgroupNS(c *core.Container, h host) bool {
 	case "host":
 		return false
 	}
-	return h.unified && !c.Host.Privileged
+	return h.unified
 }
 
 // sysctlsOf adds what Docker lets every container with a network of its own do: ping and low ports for all users.
