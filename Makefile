@@ -1,4 +1,4 @@
-# The targets: build · test · demo · bench · lint · install · clean. Everything that a fresh Debian 12 with Go and root
+# The targets: build · test · demo · vm · bench · lint · install · clean. Everything that a fresh Debian 12 with Go and root
 # lacks is installed by scripts/deps, which prints what.
 
 BIN     ?= $(CURDIR)/bin
@@ -14,7 +14,7 @@ shimtags := seccomp netgo osusergo
 shimonly := ./shim/... ./cmd/berth-shim
 programs := berth berthd berth-build
 
-.PHONY: build test demo bench lint install clean modules
+.PHONY: build test demo vm bench lint install clean modules
 
 build: modules
 	@scripts/deps build
@@ -42,6 +42,10 @@ test: build
 demo:
 	@scripts/demo
 
+# Berth on a machine with cgroup v2 only; not a part of test, since the machine's processor is emulated.
+vm: build
+	@BIN=$(BIN) test/vm/cgroup2
+
 bench: build
 	@CGO_ENABLED=0 go build -o $(BIN)/berth-bench ./bench
 	@PATH=$(BIN):$$PATH $(BIN)/berth-bench $(BENCH)
@@ -58,4 +62,4 @@ install: build
 	sed 's#/usr/local/bin#$(PREFIX)/bin#' scripts/berth.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/berth.service
 
 clean:
-	rm -rf $(BIN) .demo
+	rm -rf $(BIN) .demo .vm

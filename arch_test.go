@@ -380,7 +380,7 @@ func TestChecksSee(t *testing.T) {
 		{"libcontainer in the daemon", "door", "cmd/berthd/planted.go", `import _ "github.com/opencontainers/runc/libcontainer"`},
 		{"the kernel in an organ", "door", "volume/planted.go", `import _ "golang.org/x/sys/unix"`},
 		{"cobra in the API", "door", "api/server/planted.go", `import _ "github.com/spf13/cobra"`},
-		{"a module that nobody explained", "dependency", "lib/id/planted.go", `import _ "github.com/gorilla/mux"`},
+		{"a module that nobody explained", "dependency", "lib/id/planted.go", `import _ "github.com/pkg/errors"`},
 		{"a long file", "budget", "lib/id/planted.go", long(maxFileLines)},
 		{"a long function", "budget", "lib/id/planted.go", "func f() {" + long(maxFunctionLines) + "}"},
 		{"a wide interface", "budget", "lib/id/planted.go", "type i interface { a(); b(); c(); d(); e(); f(); g(); h(); i(); j() }"},

@@ -49,6 +49,10 @@ func (l *Lifecycle) stop(ctx context.Context, b *box, options core.StopOptions) 
 		return err
 	}
 	l.events.Container(b.View(), "stop", nil)
+	if c.Host.AutoRemove {
+		// Whoever stops a container with --rm may want its name again at once: wait until it is gone.
+		return b.settled(ctx)
+	}
 	return nil
 }
 
