@@ -235,6 +235,10 @@ func (l *Lease) Close() {
 		}
 	}
 	l.forward.Wait()
+	// A program that is being started has copies of all sockets until its exec: the port is free only after that. Whoever
+	// forks holds this lock until then.
+	syscall.ForkLock.RLock()
+	syscall.ForkLock.RUnlock()
 	l.book.mu.Lock()
 	defer l.book.mu.Unlock()
 	for _, addr := range l.Addrs {
