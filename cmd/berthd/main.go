@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/sirupsen/logrus"
 	"github.com/spf13/pflag"
@@ -77,7 +78,7 @@ func claim(c *config) (release func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	if err := take(lock); err != nil {
 		lock.Close()
 		return nil, fmt.Errorf("another daemon works on %s", c.DataRoot)
 	}
@@ -89,4 +90,25 @@ func claim(c *config) (release func(), err error) {
 		os.Remove(c.PidFile)
 		lock.Close()
 	}, nil
+}
+
+// lastBreath is how long the lock of a daemon that was killed can outlive it: a program that it was just starting has
+// copies of its files, sockets included, until its exec.
+const lastBreath = time.Second
+
+// take takes the lock, at once or when the copies of a daemon that was killed are gone.
+func take(lock *os.File) error {
+	fd := int(lock.Fd())
+	err := syscall.Flock(fd, syscall.LOCK_EX|syscall.LOCK_NB)
+	if !errors.Is(err, syscall.EWOULDBLOCK) {
+		return err
+	}
+	taken := make(chan error, 1)
+	go func() { taken <- syscall.Flock(fd, syscall.LOCK_EX) }() // when it is not taken, the daemon ends
+	select {
+	case err := <-taken:
+		return err
+	case <-time.After(lastBreath):
+		return err
+	}
 }

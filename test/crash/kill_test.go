@@ -102,8 +102,15 @@ func counts(output []byte, n int) error {
 func TestAnAttachedClientOutlivesTheDaemon(t *testing.T) {
 	t.Parallel()
 	d, bin := begin(t, numberAttached)
-	client := exec.Command(filepath.Join(bin, "berth"), "run", "-i", "--name", "talk", "busybox",
-		"sh", "-c", "seq 1 1000; read x; seq 1001 2000; exit 7")
+	if err := errors.Join(
+		d.Do(http.MethodPost, "/containers/create?name=talk", map[string]any{
+			"Image": "busybox", "OpenStdin": true, "Cmd": []string{"sh", "-c", "read x; seq 1 1000; read x; seq 1001 2000; exit 7"},
+		}, nil),
+		d.Do(http.MethodPost, "/containers/talk/start", nil, nil),
+	); err != nil {
+		t.Fatal(err)
+	}
+	client := exec.Command(filepath.Join(bin, "berth"), "attach", "talk")
 	client.Env = append(os.Environ(), "BERTH_HOST="+d.Host())
 	stdin, err := client.StdinPipe()
 	if err != nil {
@@ -114,6 +121,9 @@ func TestAnAttachedClientOutlivesTheDaemon(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := client.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stdin.Write([]byte("begin\n")); err != nil {
 		t.Fatal(err)
 	}
 	var seen bytes.Buffer
