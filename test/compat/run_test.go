@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
@@ -173,6 +174,17 @@ func runVolumes(c *cli) {
 	c.want("from the host", "run", "--rm", "--mount", "type=bind,src="+folder+",dst=/mnt,readonly", "busybox", "cat", "/mnt/letter")
 	c.fails(125, "bind source path does not exist: /no/such/folder", "run", "--rm", "--mount", "type=bind,src=/no/such/folder,dst=/mnt", "busybox")
 	c.fails(125, "invalid", "run", "--rm", "-v", "relative/path:/mnt", "busybox")
+
+	// What the host mounts is there, however lately.
+	if output, err := exec.Command("mount", "-t", "tmpfs", "none", folder).CombinedOutput(); err != nil {
+		c.t.Fatalf("%v: %s", err, output)
+	}
+	defer func() {
+		if output, err := exec.Command("umount", folder).CombinedOutput(); err != nil {
+			c.t.Errorf("%v: %s", err, output)
+		}
+	}()
+	c.want("tmpfs", "run", "--rm", "-v", folder+":/mnt", "busybox", "sh", "-c", "awk '$2 == \"/mnt\" {print $3}' /proc/mounts")
 
 	c.run("run", "--rm", "-v", "rv-hold:/hold", "busybox", "sh", "-c", "echo cargo >/hold/box")
 	c.want("cargo", "run", "--rm", "-v", "rv-hold:/other", "busybox", "cat", "/other/box")
