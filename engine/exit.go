@@ -69,11 +69,7 @@ func (l *Lifecycle) takeDown(ctx context.Context, b *box, status core.ExitStatus
 	}
 	b.mu.Unlock()
 	l.execs.over(c.ID)
-	for _, e := range was.Endpoints {
-		if e.NetworkID != "" {
-			l.events.Publish(core.Event{Type: "network", Action: "disconnect", ID: string(e.NetworkID), Attributes: map[string]string{"container": string(c.ID)}})
-		}
-	}
+	l.tellNetworks(ctx, was, "disconnect")
 	if status.OOMKilled {
 		l.events.Container(c, "oom", nil)
 	}
@@ -91,6 +87,20 @@ func (l *Lifecycle) takeDown(ctx context.Context, b *box, status core.ExitStatus
 	l.letGo(ctx, c)
 	if again {
 		l.scheduleRestart(b, delay)
+	}
+}
+
+// tellNetworks publishes that a container came into its networks, or left them.
+func (l *Lifecycle) tellNetworks(ctx context.Context, c *core.Container, action string) {
+	for _, e := range c.Endpoints {
+		if e.NetworkID == "" {
+			continue
+		}
+		attributes := map[string]string{"container": string(c.ID)}
+		if n, err := l.ports.Networks.Lookup(ctx, string(e.NetworkID)); err == nil {
+			attributes["name"], attributes["type"] = n.Name, n.Driver
+		}
+		l.events.Publish(core.Event{Type: "network", Action: action, ID: string(e.NetworkID), Attributes: attributes})
 	}
 }
 

@@ -24,11 +24,10 @@ func (cs *Containers) Remove(ctx context.Context, ref string, options core.Remov
 	}
 	switch c := b.View(); {
 	case c.State.Running() && !options.Force:
-		state := "running"
 		if c.State.Status == core.StatusPaused {
 			return core.Conflict("cannot remove container %q: container is paused and must be unpaused first", "/"+c.Name)
 		}
-		return core.Conflict("cannot remove container %q: container is %s: stop the container before removing or force remove", "/"+c.Name, state)
+		return core.Conflict("cannot remove container %q: container is running: stop the container before removing or force remove", "/"+c.Name)
 	case c.State.Status == core.StatusRestarting && !options.Force:
 		return core.Conflict("cannot remove container %q: container is restarting: stop the container before removing or force remove", "/"+c.Name)
 	case c.State.Running():

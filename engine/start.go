@@ -87,9 +87,7 @@ func (l *Lifecycle) start(ctx context.Context, b *box) error {
 	b.retry.startedAt = time.Now()
 	b.mu.Unlock()
 	c := b.View()
-	for _, e := range c.Endpoints {
-		l.events.Publish(core.Event{Type: "network", Action: "connect", ID: string(e.NetworkID), Attributes: map[string]string{"container": string(c.ID)}})
-	}
+	l.tellNetworks(ctx, c, "connect")
 	l.events.Container(c, "start", nil)
 	l.health.Watch(b, true)
 	return nil

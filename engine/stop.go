@@ -86,11 +86,7 @@ func (l *Lifecycle) end(ctx context.Context, b *box, sig syscall.Signal, timeout
 			return err
 		}
 	}
-	if b.View().State.Status == core.StatusPaused {
-		if err := l.resume(ctx, b); err != nil {
-			l.log.Warn("thaw a container that was killed", "container", id, "error", err)
-		}
-	}
+	// The runtime thaws what it kills.
 	select {
 	case <-ended:
 		return nil
