@@ -124,4 +124,3 @@ type System interface {
 	// set and until is past; else forever). The channel is closed at the end.
 	Events(ctx context.Context, since, until time.Time, filters core.Filters) (<-chan core.Event, error)
 }
-
