@@ -42,19 +42,9 @@ type Client struct {
 	authority string // what the Host header says
 	basePath  string // of a tcp://host:port/path address
 
-	mu      sync.Mutex // guards the three fields below
+	mu      sync.Mutex // guards the two fields below
 	version string
 	settled bool // the version was pinned, or the daemon has answered in it
-	server  ServerFacts
-}
-
-// ServerFacts is what the daemon says of itself in the headers of its answers.
-type ServerFacts struct {
-	APIVersion   string
-	OSType       string
-	Experimental bool
-	Builder      string
-	Server       string
 }
 
 // New makes a client; nothing is dialled until the first request.
@@ -92,25 +82,12 @@ func New(options Options) (*Client, error) {
 	return c, nil
 }
 
-// Host is the address that the client was made for.
-func (c *Client) Host() string { return c.options.Host }
-
 // Version is the API version in use: the newest, until the daemon asked for an older one.
 func (c *Client) Version() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.version
 }
-
-// Facts are the last words of the daemon about itself; empty before the first answer.
-func (c *Client) Facts() ServerFacts {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.server
-}
-
-// Close lets go of kept connections.
-func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // Get asks for a JSON document.
 func (c *Client) Get(ctx context.Context, path string, query url.Values, out any) error {
@@ -180,7 +157,7 @@ func (c *Client) Send(ctx context.Context, r Request) (*http.Response, error) {
 			return nil, err
 		}
 		if resp.StatusCode < 400 {
-			c.learn(resp.Header)
+			c.answered()
 			return resp, nil
 		}
 		if c.stepDown(resp) {
@@ -247,18 +224,11 @@ func encode(v any) ([]byte, error) {
 	return buf.Bytes(), nil
 }
 
-// learn keeps what the headers say. The version that was just answered in is the right one from now on.
-func (c *Client) learn(h http.Header) {
+// answered notes that the daemon has answered: the version that was just spoken is the right one from now on.
+func (c *Client) answered() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.settled = true
-	c.server = ServerFacts{
-		APIVersion:   h.Get("Api-Version"),
-		OSType:       h.Get("Ostype"),
-		Experimental: h.Get("Docker-Experimental") == "true",
-		Builder:      h.Get("Builder-Version"),
-		Server:       h.Get("Server"),
-	}
 }
 
 // stepDown reports whether the refusal was about a version that is too new, having taken the daemon's own.
@@ -300,7 +270,7 @@ func (c *Client) Ping(ctx context.Context) error {
 		return &Error{Status: resp.StatusCode, Message: resp.Status}
 	}
 	pinned := c.options.Version != ""
-	c.learn(resp.Header)
+	c.answered()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if theirs := resp.Header.Get("Api-Version"); !pinned && theirs != "" && older(theirs, c.version) {

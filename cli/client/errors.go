@@ -27,12 +27,6 @@ func IsNotFound(err error) bool {
 	return errors.As(err, &refused) && refused.Status == http.StatusNotFound
 }
 
-// IsConflict reports whether the daemon said that the thing is in the way, or in another state.
-func IsConflict(err error) bool {
-	var refused *Error
-	return errors.As(err, &refused) && refused.Status == http.StatusConflict
-}
-
 // IsNotImplemented reports whether the daemon does not have what was asked for.
 func IsNotImplemented(err error) bool {
 	var refused *Error

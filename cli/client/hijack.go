@@ -107,7 +107,7 @@ func (c *Client) hijackOnce(ctx context.Context, r Request, payload []byte) (*St
 		conn.Close()
 		return nil, nil, &Error{Status: resp.StatusCode, Message: "unable to upgrade to tcp, received " + resp.Status}
 	}
-	c.learn(resp.Header)
+	c.answered()
 	s := &Stream{conn: conn, r: reader}
 	switch kind := resp.Header.Get("Content-Type"); {
 	case strings.HasPrefix(kind, "application/vnd.docker.multiplexed-stream"):

@@ -131,9 +131,6 @@ func (t Table) resolve() (text string, isTable bool) {
 	return strings.NewReplacer(`\t`, "\t", `\n`, "\n").Replace(text), isTable
 }
 
-// IsJSON reports whether a --format asks for plain JSON.
-func IsJSON(format string) bool { return format == "json" }
-
 // One writes a single value: as JSON, or by a template.
 func One(out io.Writer, format string, v any) error {
 	if format == "json" {

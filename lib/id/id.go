@@ -23,17 +23,3 @@ func New() string {
 		}
 	}
 }
-
-// Valid reports whether s has the form of an ID: 64 lower-case hexadecimal digits.
-func Valid(s string) bool {
-	if len(s) != Length {
-		return false
-	}
-	for i := range len(s) {
-		c := s[i]
-		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
-			return false
-		}
-	}
-	return true
-}
