@@ -45,9 +45,6 @@ func facts(c *config) (engine.Facts, error) {
 	if machine.CgroupV2 {
 		info.CgroupVersion = "2"
 	}
-	if machine.AppArmor {
-		info.SecurityOptions = append(info.SecurityOptions, "name=apparmor")
-	}
 	if machine.Seccomp {
 		info.SecurityOptions = append(info.SecurityOptions, "name=seccomp,profile=builtin")
 	}

@@ -14,20 +14,17 @@ import (
 
 // Facts never change while the daemon runs.
 type Facts struct {
-	Hostname      string
-	Kernel        string // uname -r
-	KernelBuild   string // uname -v
-	Machine       string // uname -m: "x86_64"
-	OS            string // PRETTY_NAME of os-release(5)
-	OSVersion     string // VERSION_ID of os-release(5)
-	CPUs          int
-	Memory        int64 // bytes
-	CgroupV2      bool  // only the unified hierarchy (cgroups(7)); a hybrid host is a v1 host
-	CgroupSystemd bool
-	Controllers   map[string]bool // "memory", "cpu", "pids", …
-	Seccomp       bool
-	AppArmor      bool
-	SELinux       bool
+	Hostname    string
+	Kernel      string // uname -r
+	KernelBuild string // uname -v
+	Machine     string // uname -m: "x86_64"
+	OS          string // PRETTY_NAME of os-release(5)
+	OSVersion   string // VERSION_ID of os-release(5)
+	CPUs        int
+	Memory      int64           // bytes
+	CgroupV2    bool            // only the unified hierarchy (cgroups(7)); a hybrid host is a v1 host
+	Controllers map[string]bool // "memory", "cpu", "pids", …
+	Seccomp     bool
 }
 
 // Read asks the kernel and /etc/os-release.
@@ -59,10 +56,6 @@ func Read() (Facts, error) {
 	f.readControllers()
 	_, err = os.Stat("/proc/self/seccomp_cache")
 	f.Seccomp = err == nil || seccompInStatus()
-	_, err = os.Stat("/sys/kernel/security/apparmor")
-	f.AppArmor = err == nil
-	_, err = os.Stat("/sys/fs/selinux/enforce")
-	f.SELinux = err == nil
 	return f, nil
 }
 
