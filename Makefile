@@ -38,6 +38,7 @@ test: build
 	@BERTH_BIN=$(BIN) BERTH_SHIM=$(BIN)/berth-shim CGO_ENABLED=0 go test $$(go list ./... | grep -v -e /shim -e /cmd/berth-shim)
 	@echo "test: the shim"
 	@BERTH_BIN=$(BIN) CGO_ENABLED=1 go test -tags '$(shimtags)' $(shimonly)
+	@rmdir /sys/fs/cgroup/berth /sys/fs/cgroup/*/berth 2>/dev/null || true # daemons share it, so none of them removes it
 
 demo:
 	@scripts/demo

@@ -100,8 +100,16 @@ func buildOptions(c *config, images *image.Organ, networks *network.Organ, shim 
 	}
 }
 
-// cgroupParent is where the builds of this daemon have their cgroups.
+// cgroupParent is where the builds of this daemon have their cgroups, in a folder "buildkit".
 func cgroupParent(c *config) string { return filepath.Join("/berth", c.instance()) }
+
+// cgroupsAlone is the part of it that no other daemon shares.
+func cgroupsAlone(c *config) string {
+	if c.instance() == "" {
+		return filepath.Join(cgroupParent(c), "buildkit")
+	}
+	return cgroupParent(c)
+}
 
 // stepNetwork gives a build step a namespace on the default network, by a path below /proc that is good for as long
 // as the step runs.

@@ -127,7 +127,7 @@ func open(ctx context.Context, c *config, h *house, log *slog.Logger) (http.Hand
 	}
 	h.opened("runtime", processes.Close)
 	// After the builder, whose steps have their cgroups there.
-	h.opened("cgroups", func() error { return cgroup.Sweep(cgroupParent(c)) })
+	h.opened("cgroups", func() error { return cgroup.Sweep(cgroupsAlone(c)) })
 	builder, err := build.New(buildOptions(c, images, networks, shim, log))
 	if err != nil {
 		return nil, err

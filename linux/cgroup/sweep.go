@@ -10,8 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Sweep removes the empty cgroups at and below path ("/berth/ab12cd") in every hierarchy, and the one above when it is
-// empty then. One that has processes, or children that have, stays: the kernel says so (EBUSY).
+// Sweep removes the empty cgroups at and below path ("/berth/ab12cd") in every hierarchy. One that has processes, or
+// children that have, stays: the kernel says so (EBUSY). Nobody else may be making cgroups there: between the making of
+// a parent and of its child both are empty. That is why what lies above path stays: other daemons share it.
 func Sweep(path string) error {
 	roots := []string{Mountpoint}
 	if !Unified() {
@@ -38,9 +39,6 @@ func Sweep(path string) error {
 		})
 		failed = errors.Join(failed, err)
 		slices.Reverse(dirs) // children first
-		if parent := filepath.Dir(top); parent != root {
-			dirs = append(dirs, parent)
-		}
 		for _, dir := range dirs {
 			if err := unix.Rmdir(dir); err != nil && !errors.Is(err, unix.EBUSY) && !errors.Is(err, unix.ENOTEMPTY) && !errors.Is(err, unix.ENOENT) {
 				failed = errors.Join(failed, &fs.PathError{Op: "rmdir", Path: dir, Err: err})

@@ -21,14 +21,18 @@ func TestSweepTakesEmptyCgroupsOnly(t *testing.T) {
 	}
 	name := "sweep-" + id.New()[:8]
 	inside := filepath.Join(root, name, "top", "a", "b")
+	defer os.Remove(filepath.Join(root, name))
 	if err := os.MkdirAll(inside, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	if err := Sweep("/" + name + "/top"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Stat(filepath.Join(root, name)); !os.IsNotExist(err) {
+	if _, err := os.Stat(filepath.Join(root, name, "top")); !os.IsNotExist(err) {
 		t.Errorf("something is left: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(root, name)); err != nil {
+		t.Errorf("what others share is gone: %v", err)
 	}
 	if err := Sweep("/" + name + "/top"); err != nil {
 		t.Errorf("a second sweep: %v", err)
