@@ -1,18 +1,14 @@
 package engine
 
 import (
-	"bytes"
 	"context"
-	"io"
 	"net"
 	"time"
 
 	"github.com/berth-engine/berth/core"
+	"github.com/berth-engine/berth/engine/health"
 	"github.com/berth-engine/berth/lib/id"
 )
-
-// probeOutput is how many bytes of a health check's output are kept.
-const probeOutput = 4096
 
 // probe runs a health check as an exec and gathers its output.
 func (es *Execs) probe(ctx context.Context, c *core.Container, command []string, timeout time.Duration) (result core.HealthResult) {
@@ -35,7 +31,7 @@ func (es *Execs) probe(ctx context.Context, c *core.Container, command []string,
 	ours, theirs := net.Pipe()
 	defer ours.Close()
 	output := make(chan []byte, 1)
-	go func() { output <- head(ours, probeOutput) }()
+	go func() { output <- health.Head(ours) }()
 	if err := es.run(ctx, c, exec, *exec, &core.Streams{Stdout: true, Stderr: true, Conn: theirs}); err != nil {
 		theirs.Close()
 		result.Output = err.Error()
@@ -57,15 +53,6 @@ func (es *Execs) probe(ctx context.Context, c *core.Container, command []string,
 	case <-ctx.Done():
 	}
 	return result
-}
-
-// head reads all that comes and keeps the beginning.
-func head(r io.Reader, limit int64) []byte {
-	var kept bytes.Buffer
-	if _, err := io.CopyN(&kept, r, limit); err == nil {
-		_, _ = io.Copy(io.Discard, r) // the rest is not kept; an error is the end of the stream
-	}
-	return kept.Bytes()
 }
 
 // healthChanged tells a new verdict.

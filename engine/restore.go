@@ -30,16 +30,13 @@ func (r *restorer) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	adopted, err := r.ports.Runtime.Adopt(ctx)
-	if err != nil {
-		return err
-	}
-	found := make(map[core.ContainerID]core.Adopted, len(adopted))
-	for _, a := range adopted {
-		found[a.Container] = a
-	}
+	// From Adopt on the runtime tells of ends: every container must be known by then, and none be taken down before
+	// its network was taken over.
 	for _, c := range records {
 		b := newBox(c)
+		if err := b.op.take(ctx); err != nil {
+			return err
+		}
 		if err := r.table.add(b); err != nil {
 			// Two records of one name: the ID is a name that nobody else has.
 			r.log.Error("restore a container whose name is taken", "container", c.ID, "error", err)
@@ -48,6 +45,14 @@ func (r *restorer) run(ctx context.Context) error {
 				return err
 			}
 		}
+	}
+	adopted, err := r.ports.Runtime.Adopt(ctx)
+	if err != nil {
+		return err
+	}
+	found := make(map[core.ContainerID]core.Adopted, len(adopted))
+	for _, a := range adopted {
+		found[a.Container] = a
 	}
 	for id := range found {
 		if r.table.get(id) == nil {
@@ -68,6 +73,9 @@ func (r *restorer) run(ctx context.Context) error {
 	}
 	if err := r.ports.Sandboxes.Restore(ctx, sandboxes); err != nil {
 		return err
+	}
+	for _, b := range r.table.all() {
+		b.op.release()
 	}
 	for _, end := range ends {
 		end()

@@ -192,7 +192,7 @@ func (ss *Sandboxes) Restore(ctx context.Context, specs []core.Sandbox) error {
 		return err
 	}
 	for _, spec := range specs {
-		if sb := ss.sandbox(spec.Container); sb.ns != nil {
+		if sb := ss.sandbox(spec.Container); sb != nil && sb.ns != nil {
 			v4, v6 := sb.gateways()
 			sb.forward(ctx, v4, v6)
 		}

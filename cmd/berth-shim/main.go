@@ -25,6 +25,9 @@ const control = 3
 func main() {
 	switch {
 	case shim.IsInit():
+		// A signal for the container may come in the moment before its program takes the place of this one. Go would
+		// end with its own exit code; process 1 of a PID namespace that has no handler yet does not notice it.
+		shrugOff()
 		shim.Init()
 	case shim.IsReaper():
 		os.Exit(shim.Reap(os.Args[1:]))
@@ -62,8 +65,8 @@ func run(private bool, logger *slog.Logger) error {
 	return shim.Serve(os.NewFile(control, "control"), logger)
 }
 
-// shrugOff makes signals that are not meant for containers harmless: a daemon that dies takes pipes, sockets and perhaps
-// a terminal with it. They are received, not ignored: what a process ignores its children ignore too (signal(7)), also
+// shrugOff makes signals harmless for this process: a daemon that dies takes pipes, sockets and perhaps a terminal with
+// it. They are received, not ignored: what a process ignores its children ignore too (signal(7)), also
 // when it was the daemon's parent that ignored it.
 func shrugOff() {
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGPIPE,
