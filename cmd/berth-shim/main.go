@@ -25,9 +25,6 @@ const control = 3
 func main() {
 	switch {
 	case shim.IsInit():
-		// A signal for the container may come in the moment before its program takes the place of this one. Go would
-		// end with its own exit code; process 1 of a PID namespace that has no handler yet does not notice it.
-		shrugOff()
 		shim.Init()
 	case shim.IsReaper():
 		os.Exit(shim.Reap(os.Args[1:]))
