@@ -109,7 +109,7 @@ func (l *Lifecycle) letGo(ctx context.Context, c *core.Container) {
 	if err := l.ports.Runtime.Delete(ctx, c.ID); err != nil {
 		l.log.Error("remove what is left of a process", "container", c.ID, "error", err)
 	}
-	if err := l.unmountVolumes(ctx, c); err != nil {
+	if err := l.mounts.LetGo(ctx, c); err != nil {
 		l.log.Error("let go of the volumes of a container", "container", c.ID, "error", err)
 	}
 }
