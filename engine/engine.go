@@ -82,7 +82,7 @@ func New(ports Ports, options Options) *Engine {
 	images := object.NewImages(ports.ImageStore, containers)
 	g.mounts = &mounts.Mounts{Volumes: ports.Volumes, Objects: volumes, Layers: ports.Layers, Images: ports.Images, Find: g.table.view}
 	life := &Lifecycle{ground: g, execs: execs, remove: containers.remove}
-	life.health = health.New(execs.probe, g.healthChanged)
+	life.health = health.New(execs.probe, life.healthChanged)
 	containers.life, containers.volumes, containers.execs = life, volumes, execs
 	return &Engine{
 		Containers: containers,

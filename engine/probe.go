@@ -3,9 +3,11 @@ package engine
 import (
 	"context"
 	"net"
+	"syscall"
 	"time"
 
 	"github.com/berth-engine/berth/core"
+	"github.com/berth-engine/berth/engine/define"
 	"github.com/berth-engine/berth/engine/health"
 	"github.com/berth-engine/berth/lib/id"
 )
@@ -55,8 +57,34 @@ func (es *Execs) probe(ctx context.Context, c *core.Container, command []string,
 	return result
 }
 
-// healthChanged tells a new verdict.
-func (g *ground) healthChanged(c *core.Container) {
-	g.events.Container(c, "health_status: "+string(c.State.Health.Status), nil)
-	g.save(context.Background(), c, false)
+// healthChanged tells a new verdict, and does to an unhealthy container what its definition says.
+func (l *Lifecycle) healthChanged(c *core.Container) {
+	l.events.Container(c, "health_status: "+string(c.State.Health.Status), nil)
+	l.save(context.Background(), c, false)
+	action := c.Host.Annotations[define.HealthOnFailure]
+	if c.State.Health.Status != core.HealthUnhealthy || action == "" || action == "none" {
+		return
+	}
+	// Whoever tells the verdict is the check itself, which ends with the container.
+	go func() {
+		if err := l.onFailure(context.Background(), string(c.ID), action); err != nil {
+			l.log.Error("an unhealthy container", "container", c.ID, "action", action, "error", err)
+		}
+	}()
+}
+
+// onFailure ends an unhealthy container, or starts it anew. After a kill the restart policy decides, as after any end
+// that nobody asked for.
+func (l *Lifecycle) onFailure(ctx context.Context, id, action string) error {
+	switch action {
+	case "stop":
+		return l.Stop(ctx, id, core.StopOptions{})
+	case "restart":
+		return l.Restart(ctx, id, core.StopOptions{})
+	}
+	b, err := l.table.find(id)
+	if err != nil {
+		return err
+	}
+	return l.signal(ctx, b, syscall.SIGKILL)
 }

@@ -161,7 +161,9 @@ func (r *Runtime) Resume(ctx context.Context, id core.ContainerID) error {
 
 // Update changes the limits of a running container.
 func (r *Runtime) Update(ctx context.Context, id core.ContainerID, resources core.Resources) error {
-	limits, err := resourcesOf(resources, r.host)
+	h := r.host
+	h.lookAtBlocks(resources)
+	limits, err := resourcesOf(resources, h)
 	if err != nil {
 		return err
 	}

@@ -47,7 +47,21 @@ func ContainerInspect(view core.ContainerView, version Version) any {
 	if view.SizeRw >= 0 && view.SizeRoot >= 0 {
 		shape.SizeRw, shape.SizeRootFs = &view.SizeRw, &view.SizeRoot
 	}
+	if mode := c.Host.NetworkMode; mode == "default" || mode == network.NetworkBridge {
+		shape.HostConfig.Links = links(c)
+	}
 	return legacyInspect(&shape, c, version)
+}
+
+// links shows the links of the default network with the name that each has among all containers.
+func links(c *core.Container) []string {
+	return each(c.Host.Links, func(l string) string {
+		name, alias, aliased := strings.Cut(l, ":")
+		if !aliased {
+			alias = name
+		}
+		return "/" + name + ":/" + c.Name + "/" + alias
+	})
 }
 
 func inside(dir, name string) string {

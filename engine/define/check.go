@@ -26,9 +26,6 @@ func Name(name string) error {
 // be ignored.
 func Host(c *core.Container, facts *core.Info) (warnings []string, err error) {
 	host := &c.Host
-	if host.MemorySwappiness != nil && *host.MemorySwappiness == -1 {
-		host.MemorySwappiness = nil // the docker command's spelling of "not given"
-	}
 	for _, check := range []func() error{
 		func() error { return checkConfig(&c.Config) },
 		func() error { return checkAutoRemove(host) },
@@ -38,7 +35,6 @@ func Host(c *core.Container, facts *core.Info) (warnings []string, err error) {
 		func() error { return checkCapabilities(host) },
 		func() error { return checkAnnotations(host.Annotations) },
 		func() error { return checkIsolation(host.Isolation) },
-		func() error { return checkNetworkMode(c) },
 		func() error { return checkHealth(c.Config.Healthcheck) },
 		func() error { return checkModes(host) },
 		func() error { return checkUlimits(host.Ulimits) },
@@ -178,38 +174,28 @@ func checkAnnotations(annotations map[string]string) error {
 	return nil
 }
 
-// checkNetworkMode refuses what a container that has no network of its own can't have.
-func checkNetworkMode(c *core.Container) error {
-	host := &c.Host
-	switch name, joins := strings.CutPrefix(host.NetworkMode, "container:"); {
-	case !joins && host.NetworkMode != "container":
-		if host.NetworkMode == core.NetworkHost && len(host.Links) > 0 {
-			return core.Invalid("conflicting options: host type networking can't be used with links. This would result in undefined behavior")
-		}
-	case name == "" || !joins:
-		return core.Invalid("invalid network mode: invalid container format container:<name|id>")
-	case len(host.Links) > 0:
-		return core.Invalid("conflicting options: container type network can't be used with links. This would result in undefined behavior")
-	case len(host.DNS) > 0:
-		return core.Invalid("conflicting options: dns and the network mode")
-	case len(host.ExtraHosts) > 0:
-		return core.Invalid("conflicting options: custom host-to-IP mapping and the network mode")
-	case len(host.PortBindings) > 0 || host.PublishAllPorts:
-		return core.Invalid("conflicting options: port publishing and the container type network mode")
-	}
-	return nil
-}
-
 // UserNetwork refuses what the user, and not the image, said against the network mode: checked before the two are merged.
 func UserNetwork(config *core.Config, host *core.HostConfig) error {
-	joins := strings.HasPrefix(host.NetworkMode, "container:")
+	name, joins := strings.CutPrefix(host.NetworkMode, "container:")
 	switch {
+	case joins && name == "", host.NetworkMode == "container":
+		return core.Invalid("invalid network mode: invalid container format container:<name|id>")
 	case joins && config.Hostname != "":
 		return core.Invalid("conflicting options: hostname and the network mode")
+	case joins && len(host.Links) > 0:
+		return core.Invalid("conflicting options: container type network can't be used with links. This would result in undefined behavior")
+	case joins && len(host.DNS) > 0:
+		return core.Invalid("conflicting options: dns and the network mode")
+	case joins && len(host.ExtraHosts) > 0:
+		return core.Invalid("conflicting options: custom host-to-IP mapping and the network mode")
+	case joins && (len(host.PortBindings) > 0 || host.PublishAllPorts):
+		return core.Invalid("conflicting options: port publishing and the container type network mode")
 	case joins && len(config.ExposedPorts) > 0:
 		return core.Invalid("conflicting options: port exposing and the container type network mode")
 	case host.UTSMode == "host" && config.Hostname != "":
 		return core.Invalid("conflicting options: hostname and the UTS mode")
+	case host.NetworkMode == core.NetworkHost && len(host.Links) > 0:
+		return core.Invalid("conflicting options: host type networking can't be used with links. This would result in undefined behavior")
 	}
 	return nil
 }

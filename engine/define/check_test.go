@@ -83,6 +83,11 @@ func TestWhatCantBeIsRefused(t *testing.T) {
 		{"an OOM score out of range", func(c *core.Container) { c.Host.OomScoreAdj = 1001 }, "Invalid value 1001, range for oom score adj is [-1000, 1000]"},
 		{"a storage option", func(c *core.Container) { c.Host.StorageOpt = map[string]string{"size": "1g"} }, "--storage-opt is supported only for overlay over xfs with 'pquota' mount option"},
 		{"a network of nobody", func(c *core.Container) { c.Host.NetworkMode = "container:" }, "invalid network mode: invalid container format container:<name|id>"},
+		{"a name in another's network", func(c *core.Container) { c.Host.NetworkMode, c.Config.Hostname = "container:x", "ship" }, "conflicting options: hostname and the network mode"},
+		{"exposed ports in another's network", func(c *core.Container) {
+			c.Host.NetworkMode, c.Config.ExposedPorts = "container:x", []core.Port{{Number: 80, Protocol: core.TCP}}
+		}, "conflicting options: port exposing and the container type network mode"},
+		{"a name beside the host's", func(c *core.Container) { c.Host.UTSMode, c.Config.Hostname = "host", "ship" }, "conflicting options: hostname and the UTS mode"},
 		{"links in another's network", func(c *core.Container) { c.Host.NetworkMode, c.Host.Links = "container:x", []string{"db"} }, "conflicting options: container type network can't be used with links. This would result in undefined behavior"},
 		{"links in the host's network", func(c *core.Container) { c.Host.NetworkMode, c.Host.Links = "host", []string{"db"} }, "conflicting options: host type networking can't be used with links. This would result in undefined behavior"},
 		{"DNS in another's network", func(c *core.Container) {
@@ -106,7 +111,10 @@ func TestWhatCantBeIsRefused(t *testing.T) {
 			t.Parallel()
 			var c core.Container
 			test.edit(&c)
-			_, err := define.Host(&c, machine())
+			err := define.UserNetwork(&c.Config, &c.Host)
+			if err == nil {
+				_, err = define.Host(&c, machine())
+			}
 			if !errdefs.IsInvalidArgument(err) || err.Error() != test.want {
 				t.Errorf("got  %v\nwant %s", err, test.want)
 			}
