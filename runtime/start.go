@@ -25,14 +25,14 @@ import (
 // undoTime is how long the undo of a failed start may take before the shim is killed.
 const undoTime = 10 * time.Second
 
-// names of the runtime that there is: Docker's own for it, and ours.
+// names of the runtime that the shim has in itself: Docker's own for it, and ours.
 var names = []string{"", "berth", "runc", "io.containerd.runc.v2"}
 
 // Start runs the container's first process. Streams that Attach queued are connected before the process runs. An
 // error means that nothing is left of the attempt.
 func (r *Runtime) Start(ctx context.Context, launch core.Launch) (core.Started, error) {
 	c := launch.Container
-	if !slices.Contains(names, c.Host.Runtime) {
+	if _, named := r.options.Programs[c.Host.Runtime]; !named && !slices.Contains(names, c.Host.Runtime) {
 		return core.Started{}, core.Invalid("unknown or invalid runtime name: %s", c.Host.Runtime)
 	}
 	r.Ready()
@@ -162,6 +162,9 @@ func (r *Runtime) startMessage(launch core.Launch) (*wire.Message, []*os.File, e
 	}
 	if strings.HasPrefix(c.Host.IpcMode, "container:") {
 		start.ShareIPC = launch.JoinIPC
+	}
+	if program, named := r.options.Programs[c.Host.Runtime]; named {
+		start.Program = &program
 	}
 	var files []*os.File
 	if launch.NetNS != nil {

@@ -22,11 +22,13 @@ func (c *container) reapOrphans() {
 	signal.Notify(dead, unix.SIGCHLD)
 	for range dead {
 		c.starting.Lock() // the child of a start under way is libcontainer's, though nobody knows its number yet
+		c.calls.Lock()
 		for _, pid := range c.strangers() {
 			var status unix.WaitStatus
 			// One that still runs is left alone; one that is gone already needs nothing.
 			_, _ = unix.Wait4(pid, &status, unix.WNOHANG, nil)
 		}
+		c.calls.Unlock()
 		c.starting.Unlock()
 	}
 }

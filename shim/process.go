@@ -26,8 +26,10 @@ const pipeSize = 256 << 10
 
 // process is the first or a further process of the container.
 type process struct {
-	id      core.ExecID // empty: the first
-	lib     *libcontainer.Process
+	id      core.ExecID           // empty: the first
+	lib     *libcontainer.Process // what it is, and its streams
+	spec    *specs.Process
+	handle  handle // once it runs
 	streams *streams
 	child   []*os.File // the process's ends of the pipes, closed here once it has them
 	tty     *os.File   // the terminal's master; nil without terminal, set before started is closed
@@ -57,7 +59,7 @@ func newProcess(id core.ExecID, p *specs.Process, init bool) *process {
 			Bounding: c.Bounding, Effective: c.Effective, Inheritable: c.Inheritable, Permitted: c.Permitted, Ambient: c.Ambient,
 		}
 	}
-	return &process{id: id, lib: lib, noted: make(chan struct{})}
+	return &process{id: id, lib: lib, spec: p, handle: lib, noted: make(chan struct{})}
 }
 
 // open makes the streams: pipes, or the socket over which the terminal comes. The pumps start with connect.
@@ -117,7 +119,7 @@ func (p *process) open(want wire.Streams, log *wire.Log, s *streams) (err error)
 // terminal's master is waiting on the console socket. A terminal's output flows after connect.
 func (p *process) running(openStdin bool) error {
 	p.closeChild()
-	pid, err := p.lib.Pid()
+	pid, err := p.handle.Pid()
 	if err != nil {
 		return err
 	}
@@ -223,7 +225,7 @@ const drainTime = 2 * time.Second
 
 // wait returns how the process ended, with all of its output written out. The streams are still to be closed.
 func (p *process) wait() (wire.Exit, error) {
-	state, err := p.lib.Wait()
+	state, err := p.handle.Wait()
 	exit := wire.Exit{Code: 255, At: time.Now()}
 	if state != nil {
 		err = nil // the error only says that the code is not 0

@@ -53,6 +53,7 @@ type config struct {
 	LogDriver      string            `json:"log-driver"`
 	LogOpts        map[string]string `json:"log-opts"`
 	DefaultRuntime string            `json:"default-runtime"`
+	Runtimes       runtimeValues     `json:"runtimes"`
 	StorageDriver  string            `json:"storage-driver"`
 	LiveRestore    bool              `json:"live-restore"`
 	Experimental   bool              `json:"experimental"`
@@ -131,6 +132,7 @@ func (c *config) flags() *pflag.FlagSet {
 	f.StringVar(&c.LogDriver, "log-driver", "json-file", "log driver of containers that name none")
 	f.StringToStringVar(&c.LogOpts, "log-opt", nil, "option of the log driver: key=value")
 	f.StringVar(&c.DefaultRuntime, "default-runtime", "berth", "OCI runtime of containers that name none")
+	f.Var(&c.Runtimes, "add-runtime", "a further OCI runtime: name=/path/to/program")
 	f.StringVarP(&c.StorageDriver, "storage-driver", "s", "", "overlayfs is what there is")
 	f.BoolVar(&c.LiveRestore, "live-restore", true, "containers run on without the daemon (always so)")
 	f.BoolVar(&c.Experimental, "experimental", false, "report experimental features as on")
@@ -156,6 +158,7 @@ var fileKeys = map[string]string{
 	"default-address-pools": "default-address-pool", "insecure-registries": "insecure-registry",
 	"registry-mirrors": "registry-mirror", "host-gateway-ips": "host-gateway-ip", "mirrors": "", "builder": "",
 	"default-ulimits": "default-ulimit", "cdi-spec-dirs": "cdi-spec-dir", "features": "feature",
+	"runtimes": "add-runtime",
 }
 
 // load reads the command line, then the file.

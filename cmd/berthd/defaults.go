@@ -15,6 +15,7 @@ import (
 	"github.com/berth-engine/berth/core"
 	"github.com/berth-engine/berth/engine"
 	"github.com/berth-engine/berth/engine/define"
+	"github.com/berth-engine/berth/shim/wire"
 )
 
 // checkDefaults refuses defaults for containers that no container could have.
@@ -27,6 +28,19 @@ func (c *config) checkDefaults() error {
 	}
 	if !slices.Contains([]string{"", "private", "host"}, c.DefaultCgroup) {
 		return fmt.Errorf("default cgroup namespace mode (%s) is invalid; use \"host\" or \"private\"", c.DefaultCgroup)
+	}
+	for name, r := range c.Runtimes {
+		switch {
+		case slices.Contains(runtimes, name):
+			return fmt.Errorf("runtime name '%s' is reserved", name)
+		case r.Type != "" || len(r.Options) > 0:
+			return fmt.Errorf("runtime '%s': Berth runs programs with runc's command line, given by path, and no containerd shims (runtimeType)", name)
+		case !filepath.IsAbs(r.Path):
+			return fmt.Errorf("runtime '%s': path %q is not absolute", name, r.Path)
+		}
+	}
+	if !slices.Contains(c.runtimeNames(), c.DefaultRuntime) {
+		return fmt.Errorf("specified default runtime '%s' does not exist", c.DefaultRuntime)
 	}
 	for name := range c.Features {
 		if !slices.Contains(features, name) {
@@ -59,7 +73,7 @@ func definitionDefaults(c *config, known engine.Facts) define.Defaults {
 		ContainersDir: filepath.Join(c.DataRoot, "containers"),
 		Log:           core.LogConfig{Type: c.LogDriver, Config: c.LogOpts},
 		LogDrivers:    logDrivers,
-		Runtimes:      runtimes,
+		Runtimes:      c.runtimeNames(),
 		ShmSize:       shm,
 		IpcMode:       c.DefaultIPC,
 		CgroupNS:      cmp.Or(c.DefaultCgroup, cgroup),
@@ -70,6 +84,61 @@ func definitionDefaults(c *config, known engine.Facts) define.Defaults {
 		d.Ulimits = append(d.Ulimits, core.Ulimit{Name: u.Name, Soft: u.Soft, Hard: u.Hard})
 	}
 	return d
+}
+
+// runtimeEntry is an OCI runtime in daemon.json.
+type runtimeEntry struct {
+	Path    string         `json:"path"`
+	Args    []string       `json:"runtimeArgs"`
+	Type    string         `json:"runtimeType"` // Docker's: a shim of containerd
+	Options map[string]any `json:"options"`
+}
+
+// runtimeValues reads `--add-runtime name=path`.
+type runtimeValues map[string]runtimeEntry
+
+func (r *runtimeValues) String() string { return "" }
+
+// Type names the flag's argument in help.
+func (r *runtimeValues) Type() string { return "runtime" }
+
+// Set adds one.
+func (r *runtimeValues) Set(s string) error {
+	name, path, ok := strings.Cut(s, "=")
+	name, path = strings.ToLower(strings.TrimSpace(name)), strings.TrimSpace(path)
+	if !ok || name == "" || path == "" {
+		return fmt.Errorf("invalid runtime argument: %s", s)
+	}
+	if _, twice := (*r)[name]; twice {
+		return fmt.Errorf("runtime '%s' was already defined", name)
+	}
+	if *r == nil {
+		*r = runtimeValues{}
+	}
+	(*r)[name] = runtimeEntry{Path: path}
+	return nil
+}
+
+// runtimeNames are what containers may name, the default one first.
+func (c *config) runtimeNames() []string {
+	names := append([]string{c.DefaultRuntime}, runtimes...)
+	names = append(names, slices.Sorted(maps.Keys(c.Runtimes))...)
+	seen := map[string]bool{}
+	return slices.DeleteFunc(names, func(name string) bool {
+		known := slices.Contains(runtimes, name) || c.Runtimes[name].Path != ""
+		twice := seen[name]
+		seen[name] = true
+		return twice || !known
+	})
+}
+
+// programs are the runtimes that the settings add.
+func (c *config) programs() map[string]wire.Program {
+	programs := make(map[string]wire.Program, len(c.Runtimes))
+	for name, r := range c.Runtimes {
+		programs[name] = wire.Program{Path: r.Path, Args: r.Args}
+	}
+	return programs
 }
 
 // ulimitValues reads `--default-ulimit name=soft[:hard]`, and in daemon.json {"name": {"Name": …, "Soft": …, "Hard": …}}.

@@ -32,7 +32,7 @@ func facts(c *config) (engine.Facts, error) {
 		OSType: "linux", Architecture: machine.Machine,
 		CPUs: machine.CPUs, Memory: machine.Memory,
 		Labels: c.Labels, Debug: c.LogLevel == "debug", Experimental: c.Experimental, LiveRestore: true,
-		DefaultRuntime: c.DefaultRuntime, LoggingDriver: c.LogDriver, Runtimes: runtimes,
+		DefaultRuntime: c.DefaultRuntime, LoggingDriver: c.LogDriver, Runtimes: c.runtimeNames(),
 		InsecureRegistries: append([]string{"::1/128", "127.0.0.0/8"}, c.InsecureRegistries...), Mirrors: c.RegistryMirrors,
 		LogDrivers: logDrivers, NetworkDrivers: []string{"bridge", "host", "null"}, Volumes: []string{"local"},
 		CDISpecDirs: c.cdiFolders(),

@@ -118,7 +118,7 @@ func open(ctx context.Context, c *config, h *house, log *slog.Logger) (http.Hand
 		return nil, err
 	}
 	processes, err := runtime.New(runtime.Options{
-		ExecRoot: c.ExecRoot, ShimPath: shim, Warm: warmShims, Memory: known.Memory, CDI: c.cdiFolders(),
+		ExecRoot: c.ExecRoot, ShimPath: shim, Warm: warmShims, Memory: known.Memory, CDI: c.cdiFolders(), Programs: c.programs(),
 		OnExit: func(exit core.Exit) { e.Lifecycle.Exited(exit) },
 		Logger: log,
 	})

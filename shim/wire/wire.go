@@ -63,8 +63,16 @@ type Start struct {
 	Cache string `json:"cache,omitempty"`
 	// HostMounts: the shim lives in the host's mount namespace and must unmount the root itself.
 	HostMounts bool `json:"host_mounts,omitempty"`
+	// Program is the OCI runtime that runs the container; nil: libcontainer in the shim.
+	Program *Program `json:"program,omitempty"`
 	// Init runs the shim's binary, which the spec mounts at InitPath, as a small init in front of the command.
 	Init bool `json:"init,omitempty"`
+}
+
+// Program is an OCI runtime that is a program of its own.
+type Program struct {
+	Path string   `json:"path"`
+	Args []string `json:"args,omitempty"` // before every command
 }
 
 // Part is what is mounted of an image (Below), or of a folder: all of it, or what Subpath names without leaving it.
