@@ -153,7 +153,7 @@ func NewCreate(s *session.Session) *cobra.Command {
 			}
 			id, err := c.create(cmd.Context(), s, api, request)
 			if err != nil {
-				return session.WithHelp(cmd, err, daemonFailure)
+				return err
 			}
 			fmt.Fprintln(s.Out, id)
 			return nil

@@ -150,6 +150,40 @@ func TestLimitsThatTheKernelLacksAreTakenAwayWithAWarning(t *testing.T) {
 	}
 }
 
+func TestPlacesInNetworks(t *testing.T) {
+	t.Parallel()
+	address := netip.MustParseAddr
+	for _, test := range []struct {
+		name     string
+		network  string
+		endpoint core.Endpoint
+		want     string // behind the sentence that they share; "": it is taken
+	}{
+		{"an address in a network of one's own", "back", core.Endpoint{IPv4: address("10.0.0.9"), Aliases: []string{"db"}}, ""},
+		{"an address on the default bridge", "bridge", core.Endpoint{IPv4: address("10.0.0.9")}, "user-specified IP address is supported on user-defined networks only"},
+		{"an alias on the default bridge", "default", core.Endpoint{Aliases: []string{"db"}}, "network-scoped aliases are only supported for user-defined networks"},
+		{"no address", "back", core.Endpoint{IPv4: address("0.0.0.0")}, "invalid IPv4 address: 0.0.0.0"},
+		{"an address of the other family", "back", core.Endpoint{IPv6: address("10.0.0.9")}, "invalid IPv6 address: 10.0.0.9"},
+		{"an address of a zone", "back", core.Endpoint{IPv6: address("fe80::1%eth0")}, "invalid IPv6 address: fe80::1%eth0"},
+		{"no link-local address", "back", core.Endpoint{LinkLocal: []netip.Addr{address("::")}}, "invalid link-local IP address: ::"},
+		{"a name of the interface", "back", core.Endpoint{DriverOpts: map[string]string{"com.docker.network.endpoint.ifname": "lan0"}}, ""},
+		{"a setting of the interface", "back", core.Endpoint{DriverOpts: map[string]string{"com.docker.network.endpoint.sysctls": "net.ipv4.conf.IFNAME.log_martians=1"}}, ""},
+		{"a setting of an interface by name", "back", core.Endpoint{DriverOpts: map[string]string{"com.docker.network.endpoint.sysctls": "net.ipv4.conf.eth0.log_martians=1"}}, "unrecognised network interface sysctl 'net.ipv4.conf.eth0.log_martians=1'; represent 'net.X.Y.ethN.Z=V' as 'net.X.Y.IFNAME.Z=V', 'X' must be 'ipv4', 'ipv6' or 'mpls'"},
+		{"a setting that leads elsewhere", "back", core.Endpoint{DriverOpts: map[string]string{"com.docker.network.endpoint.sysctls": "net.ipv4.conf.IFNAME.../../x=1"}}, "unrecognised network interface sysctl 'net.ipv4.conf.IFNAME.../../x=1'; represent 'net.X.Y.ethN.Z=V' as 'net.X.Y.IFNAME.Z=V', 'X' must be 'ipv4', 'ipv6' or 'mpls'"},
+		{"an option that nobody knows", "back", core.Endpoint{DriverOpts: map[string]string{"luck": "yes"}}, "unknown driver option: luck"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			err := define.Attachment(test.network, &test.endpoint)
+			want := "invalid config for network " + test.network + ": invalid endpoint settings:\n" + test.want
+			switch {
+			case test.want == "" && err != nil, test.want != "" && (!errdefs.IsInvalidArgument(err) || err.Error() != want):
+				t.Errorf("got  %v\nwant %s", err, test.want)
+			}
+		})
+	}
+}
+
 func TestMountsOfTheLongForm(t *testing.T) {
 	t.Parallel()
 	bind := func(edit func(*core.MountSpec)) core.MountSpec {

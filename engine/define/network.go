@@ -54,6 +54,9 @@ func Endpoints(c *core.Container) error {
 		if e == nil {
 			e = &core.Endpoint{}
 		}
+		if err := Attachment(name, e); err != nil {
+			return err
+		}
 		if name == "default" {
 			name = core.NetworkBridge
 		}
