@@ -70,14 +70,14 @@ func Reap(args []string) int {
 	}
 	for s := range signals {
 		switch s {
-		case syscall.SIGCHLD:
-			if code, ended := reapAll(child); ended {
-				return code
-			}
-		case syscall.SIGURG: // Go's own
+		case syscall.SIGCHLD, syscall.SIGURG: // for this process; SIGURG is Go's own
 		default:
-			// The child may have ended a moment ago: SIGCHLD is on its way.
+			// The child may have ended a moment ago, which shows below.
 			_ = syscall.Kill(child, s.(syscall.Signal))
+		}
+		// After every signal: a SIGCHLD that came while the channel was full is lost.
+		if code, ended := reapAll(child); ended {
+			return code
 		}
 	}
 	return 255

@@ -48,6 +48,7 @@ func (r *running) run(cmd *cobra.Command, s *session.Session) error {
 	if err := r.check(); err != nil {
 		return session.WithHelp(cmd, err, daemonFailure)
 	}
+	r.proxies(s)
 	request, err := r.request(cmd.Flags())
 	if err != nil {
 		return session.WithHelp(cmd, err, daemonFailure)
