@@ -45,7 +45,7 @@ func boot(t *testing.T, calls *enginetest.Calls, records *enginetest.Records, la
 	volumes := &enginetest.Volumes{Calls: calls}
 	w.Engine = engine.New(engine.Ports{
 		Images: images, ImageStore: images, Layers: w.layers,
-		Runtime: w.runtime, Console: w.runtime, Meter: w.runtime,
+		Runtime: w.runtime, Terminals: w.runtime, Meter: w.runtime,
 		Networks: enginetest.Networks{}, Sandboxes: w.sandboxes,
 		Volumes: volumes, VolumeStore: volumes,
 		Logs: enginetest.Logs{}, Records: w.records, Journal: &enginetest.Journal{}, Cache: enginetest.Cache{},

@@ -139,7 +139,7 @@ func open(ctx context.Context, c *config, h *house, log *slog.Logger) (http.Hand
 	catalog := imagePort{images.Images(), images.Catalog()}
 	e = engine.New(engine.Ports{
 		Images: catalog, ImageStore: catalog, Layers: images.Layers(),
-		Runtime: processes, Console: processes, Meter: processes,
+		Runtime: processes, Terminals: processes, Meter: processes,
 		Networks: networks.Networks, Sandboxes: networks.Sandboxes,
 		Volumes: volumes, VolumeStore: volumes,
 		Logs: reader, Records: records, Journal: journal, Cache: builder,
