@@ -23,7 +23,7 @@ type Options struct {
 	ExecRoot string
 	// ShimPath is the berth-shim binary.
 	ShimPath string
-	// Warm is how many shims are kept ready; 0: none, each start makes its own.
+	// Warm is how many shims with room for a container are kept ready; 0: none, a start that finds no room makes one.
 	Warm int
 	// OnExit is called for the end of every process, in order for each container, one at a time. It may call the
 	// runtime.
@@ -73,7 +73,7 @@ func New(options Options) (*Runtime, error) {
 	return r, nil
 }
 
-// Close lets idle shims go and cuts the connections to the others, which go on without a daemon.
+// Close lets shims without a container go and cuts the connections to the others, which go on without a daemon.
 func (r *Runtime) Close() error {
 	r.pool.close()
 	r.mu.Lock()
@@ -134,8 +134,8 @@ func (r *Runtime) forget(b *box) {
 
 // connect makes the shim this container's. The link listens from then on. The clients that waited are attachments
 // now: the start takes them along. One that comes later finds the link.
-func (b *box) connect(conn *wire.Conn, pid int) (l *link, waited []*attachment) {
-	l = newLink(conn, pid, b.news)
+func (b *box) connect(conn *wire.Conn, s *shim) (l *link, waited []*attachment) {
+	l = newLink(conn, s, b.news)
 	b.mu.Lock()
 	b.link, b.ended, b.deleted, b.pid, b.paths = l, false, false, 0, nil
 	waited, b.waiting = b.waiting, nil
@@ -143,7 +143,10 @@ func (b *box) connect(conn *wire.Conn, pid int) (l *link, waited []*attachment) 
 		b.attachments[a.wire.Number] = a
 	}
 	b.mu.Unlock()
-	go l.listen(func() { b.lost(l) })
+	go l.listen(func() {
+		b.lost(l)
+		b.r.pool.release(s)
+	})
 	return l, waited
 }
 
@@ -227,7 +230,7 @@ func (b *box) noted(process core.ExecID) {
 	}
 }
 
-// lost is called when a shim's connection has ended: expected after Delete, else the shim died. Then the container
+// lost is called when a conversation has ended: expected after Delete, else the shim died. Then the container
 // has nobody who reads its output and knows its exit code; it is ended, as Docker does.
 func (b *box) lost(l *link) {
 	b.mu.Lock()
@@ -250,8 +253,8 @@ func (b *box) lost(l *link) {
 	if expected || ended {
 		return
 	}
-	proc.KillIf(l.pid, "berth-shim")
-	b.r.options.Logger.Error("a shim died; its container is killed", "container", b.id, "shim", l.pid)
+	b.r.pool.distrust(l.shim) // should it live after all
+	b.r.options.Logger.Error("a shim died; its container is killed", "container", b.id, "shim", l.shim.pid)
 	b.exited("", b.r.salvage(b.id, paths))
 }
 

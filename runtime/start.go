@@ -55,7 +55,6 @@ func (r *Runtime) Start(ctx context.Context, launch core.Launch) (core.Started, 
 	if err != nil {
 		b.dropAll()
 	}
-	r.pool.taken()
 	return started, err
 }
 
@@ -89,12 +88,13 @@ type attempt struct {
 // launch hands the start to a shim and waits for its answer.
 func (r *Runtime) launch(ctx context.Context, b *attempt) (core.Started, error) {
 	m, files := b.message, slices.Clone(b.files)
-	s, err := r.pool.take(ctx, m.Start.HostMounts)
+	s, conn, err := r.pool.take(ctx, m.Start.HostMounts)
 	if err != nil {
 		b.dropWaiting()
 		return core.Started{}, err
 	}
-	l, waited := b.connect(s.conn, s.pid)
+	defer r.pool.over(s)
+	l, waited := b.connect(conn, s)
 	b.clients = append(b.clients, waited...)
 	m.Start.Attach = nil
 	for _, a := range b.clients {
@@ -111,7 +111,7 @@ func (r *Runtime) launch(ctx context.Context, b *attempt) (core.Started, error) 
 	if err == nil {
 		err = errorOf(reply)
 	}
-	// The shim undoes its attempt and ends; one that does not is killed, and the rest is ours.
+	// The shim undoes its attempt and ends the conversation; with one that does not we end it, and the rest is ours.
 	undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTime)
 	defer cancel()
 	if errors.Is(err, ctx.Err()) && ctx.Err() != nil {
@@ -120,9 +120,8 @@ func (r *Runtime) launch(ctx context.Context, b *attempt) (core.Started, error) 
 	select {
 	case <-l.gone:
 	case <-undo.Done():
-		if kerr := syscall.Kill(s.pid, syscall.SIGKILL); kerr != nil && !errors.Is(kerr, syscall.ESRCH) {
-			err = errors.Join(err, kerr)
-		}
+		r.pool.distrust(s)
+		l.conn.Close()
 		<-l.gone
 	}
 	if cerr := r.clear(b.id, nil); cerr != nil {

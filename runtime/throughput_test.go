@@ -47,7 +47,7 @@ func TestShimsAreSmall(t *testing.T) {
 	b := newBench(t, 1)
 	l := b.container("sleep", "1000")
 	b.start(l)
-	pid := b.box(l.Container.ID, false).link.pid
+	pid := b.box(l.Container.ID, false).link.shim.pid
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
 	must(t, err)
 	for line := range strings.Lines(string(data)) {

@@ -26,15 +26,15 @@ import (
 	"github.com/berth-engine/berth/shim/wire"
 )
 
-// container is the one container of this shim.
+// container is one of the few containers of this shim.
 type container struct {
-	id      core.ContainerID
-	dir     string
-	spec    *specs.Spec
-	who     wire.Who
-	cache   string
-	logger  *slog.Logger
-	filters *filters
+	id     core.ContainerID
+	dir    string
+	spec   *specs.Spec
+	who    wire.Who
+	cache  string
+	logger *slog.Logger
+	shared *shared
 	// report sends what happens to the daemon, if there is one at the moment.
 	report func(m *wire.Message) bool
 
@@ -44,8 +44,8 @@ type container struct {
 	ready      chan struct{}     // closed when the start is over, well or not
 	destroyed  chan struct{}     // closed when cgroup and libcontainer's state are gone
 
-	// starting is held while a process is started: libcontainer marks every open file close-on-exec then, and a
-	// stray child must not be reaped.
+	// starting is held while a process is started or limits change: libcontainer's state of a container is for one at a
+	// time.
 	starting sync.Mutex
 
 	mu     sync.Mutex // guards what follows
@@ -59,7 +59,7 @@ type container struct {
 func (c *container) rootfs() string { return filepath.Join(c.dir, "rootfs") }
 
 // start makes the root file system, the namespaces and the cgroup and runs the first process. An error leaves
-// nothing behind but the folder and the mount, which go with the shim.
+// nothing behind but the folder and the mount, which cleanup removes.
 func (c *container) start(m *wire.Start, netns *os.File, clients []attachment) (err error) {
 	c.starting.Lock()
 	defer c.starting.Unlock()
@@ -84,7 +84,7 @@ func (c *container) start(m *wire.Start, netns *os.File, clients []attachment) (
 	if err != nil {
 		return errors.Join(created{err}, p.abandon())
 	}
-	if err := lib.Run(p.lib); err != nil {
+	if err := c.run(lib, p); err != nil {
 		if m.Streams.Terminal {
 			closeClients(clients)
 		}
@@ -97,6 +97,18 @@ func (c *container) start(m *wire.Start, netns *os.File, clients []attachment) (
 		return created{err}
 	}
 	return c.started(lib, p, m, clients)
+}
+
+// run starts the process, which belongs to whoever calls its wait from then on.
+func (c *container) run(lib *libcontainer.Container, p *process) error {
+	p.orphans = c.shared.orphans
+	end := p.orphans.start()
+	err := lib.Run(p.lib)
+	if err == nil {
+		p.pid, err = p.lib.Pid()
+	}
+	end(p.pid)
+	return err
 }
 
 // started keeps what is running and begins to watch it.
@@ -112,7 +124,6 @@ func (c *container) started(lib *libcontainer.Container, p *process, m *wire.Sta
 	c.mu.Lock()
 	c.lib, c.first = lib, p
 	c.mu.Unlock()
-	go c.reapOrphans()
 	if err = errors.Join(err, serr, c.keepState()); err != nil {
 		// It runs, but nobody could look after it.
 		c.mu.Lock()
@@ -205,7 +216,7 @@ func (c *container) passFilter(p *process, profile *configs.Seccomp) error {
 	if profile == nil {
 		return nil
 	}
-	file, err := c.filters.get(profile, c.cache)
+	file, err := c.shared.filters.get(profile, c.cache)
 	if err != nil {
 		return created{err}
 	}
@@ -288,7 +299,7 @@ func (c *container) exec(id core.ExecID, m *wire.Exec, clients []attachment) (*p
 	if err := c.passFilter(p, config.Seccomp); err != nil {
 		return nil, errors.Join(err, p.abandon())
 	}
-	if err := lib.Run(p.lib); err != nil {
+	if err := c.run(lib, p); err != nil {
 		if m.Streams.Terminal {
 			closeClients(clients)
 		}
@@ -433,7 +444,7 @@ func (c *container) state() *wire.State {
 	return s
 }
 
-// cleanup removes the folder, and the mount where the namespace's end does not.
+// cleanup removes the mounts and the folder.
 func (c *container) cleanup() error {
 	var err error
 	if c.hostMounts {

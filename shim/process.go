@@ -32,6 +32,7 @@ type process struct {
 	child   []*os.File // the process's ends of the pipes, closed here once it has them
 	tty     *os.File   // the terminal's master; nil without terminal, set before started is closed
 	console *os.File   // the socket on which libcontainer's init sends the master
+	orphans *orphans   // where its number is known as ours until wait
 	pid     int
 	at      time.Time
 	noted   chan struct{} // closed when the daemon knows how it ended
@@ -117,14 +118,11 @@ func (p *process) open(want wire.Streams, log *wire.Log, s *streams) (err error)
 // terminal's master is waiting on the console socket. A terminal's output flows after connect.
 func (p *process) running(openStdin bool) error {
 	p.closeChild()
-	pid, err := p.lib.Pid()
-	if err != nil {
-		return err
-	}
-	p.pid, p.at = pid, time.Now()
+	p.at = time.Now()
 	if p.console == nil {
 		return nil
 	}
+	var err error
 	p.tty, err = receiveFile(p.console)
 	p.console.Close()
 	p.console = nil
@@ -224,6 +222,7 @@ const drainTime = 2 * time.Second
 // wait returns how the process ended, with all of its output written out. The streams are still to be closed.
 func (p *process) wait() (wire.Exit, error) {
 	state, err := p.lib.Wait()
+	p.orphans.forget(p.pid)
 	exit := wire.Exit{Code: 255, At: time.Now()}
 	if state != nil {
 		err = nil // the error only says that the code is not 0

@@ -3,6 +3,9 @@
 //
 // The runtime asks with a number (Seq) and the shim answers with the same number; what happens by itself (Exit,
 // Detached) has none. Every message names its container.
+//
+// A shim has one connection to the daemon that started it, for what is about the shim as a whole (Prepare, Converse), and
+// one for each container that it serves.
 package wire
 
 import (
@@ -20,17 +23,19 @@ type Message struct {
 	// Process is a further process of the container; empty: the first one.
 	Process core.ExecID `json:"process,omitempty"`
 
-	Prepare *Prepare `json:"prepare,omitempty"`
-	Start   *Start   `json:"start,omitempty"`
-	Exec    *Exec    `json:"exec,omitempty"`
-	Attach  *Attach  `json:"attach,omitempty"`
-	Resize  *Resize  `json:"resize,omitempty"`
-	Signal  *Signal  `json:"signal,omitempty"`
-	Freeze  *Freeze  `json:"freeze,omitempty"`
-	Update  *Update  `json:"update,omitempty"`
-	Delete  *Delete  `json:"delete,omitempty"`
-	Ask     *Ask     `json:"ask,omitempty"`
-	Noted   *Noted   `json:"noted,omitempty"`
+	Prepare  *Prepare  `json:"prepare,omitempty"`
+	Converse *Converse `json:"converse,omitempty"`
+
+	Start  *Start  `json:"start,omitempty"`
+	Exec   *Exec   `json:"exec,omitempty"`
+	Attach *Attach `json:"attach,omitempty"`
+	Resize *Resize `json:"resize,omitempty"`
+	Signal *Signal `json:"signal,omitempty"`
+	Freeze *Freeze `json:"freeze,omitempty"`
+	Update *Update `json:"update,omitempty"`
+	Delete *Delete `json:"delete,omitempty"`
+	Ask    *Ask    `json:"ask,omitempty"`
+	Noted  *Noted  `json:"noted,omitempty"`
 
 	Reply    *Reply    `json:"reply,omitempty"`
 	Exit     *Exit     `json:"exit,omitempty"`
@@ -42,6 +47,9 @@ type Prepare struct {
 	Seccomp *specs.LinuxSeccomp `json:"seccomp,omitempty"`
 	Cache   string              `json:"cache,omitempty"`
 }
+
+// Converse opens the conversation about one more container. Its file: the shim's end of the connection.
+type Converse struct{}
 
 // Start runs the container's first process. Its files: the network namespace when NetNS is set, then one connection
 // for each Attach.
@@ -128,7 +136,7 @@ type Update struct {
 	Resources *specs.LinuxResources `json:"resources"`
 }
 
-// Delete ends what is left of the container and, after the answer, the shim.
+// Delete ends what is left of the container and, after the answer, the conversation.
 type Delete struct{}
 
 // Noted answers the Exit of a further process: the daemon has it, and would tell whoever asks.
