@@ -23,6 +23,8 @@ type Options struct {
 	ExecRoot string
 	// ShimPath is the berth-shim binary.
 	ShimPath string
+	// TunnelPath is the berth-log binary, which speaks TLS to log servers for the shims.
+	TunnelPath string
 	// Warm is how many shims are kept ready; 0: none, each start makes its own.
 	Warm int
 	// OnExit is called for the end of every process, in order for each container, one at a time. It may call the
