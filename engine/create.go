@@ -123,17 +123,8 @@ func (cs *Containers) complete(c *core.Container) (warnings []string, err error)
 			}
 		}
 	}
-	if host.LogConfig.Type == "" {
-		host.LogConfig = core.LogConfig{Type: cs.options.DefaultLog.Type, Config: define.MergeMaps(host.LogConfig.Config, cs.options.DefaultLog.Config)}
-	}
-	if !slices.Contains(cs.options.LogDrivers, host.LogConfig.Type) {
-		return nil, core.Invalid("logger: no log driver named '%s' is registered", host.LogConfig.Type)
-	}
-	if err := define.LogOptions(host.LogConfig); err != nil {
+	if err := define.Log(c, cs.options.DefaultLog); err != nil {
 		return nil, err
-	}
-	if host.LogConfig.Type == "json-file" {
-		c.LogPath = filepath.Join(c.Dir, string(c.ID)+"-json.log")
 	}
 	if host.Runtime == "" {
 		host.Runtime = cs.options.Runtimes[0]

@@ -43,8 +43,6 @@ type Options struct {
 	ContainersDir string
 	// DefaultLog is the log driver of containers that name none.
 	DefaultLog core.LogConfig
-	// LogDrivers are the drivers that the shims can write.
-	LogDrivers []string
 	// Runtimes are the names that `--runtime` takes; the first is the default.
 	Runtimes []string
 	// ShutdownTimeout bounds stop for a container that says nothing; 0: 10 s.

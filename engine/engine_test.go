@@ -51,7 +51,7 @@ func boot(t *testing.T, calls *enginetest.Calls, records *enginetest.Records, la
 		Logs: enginetest.Logs{}, Records: w.records, Journal: &enginetest.Journal{}, Cache: enginetest.Cache{},
 	}, engine.Options{
 		ContainersDir: t.TempDir(), DefaultLog: core.LogConfig{Type: "json-file"},
-		LogDrivers: []string{"json-file"}, Runtimes: []string{"berth"},
+		Runtimes: []string{"berth"},
 	})
 	w.runtime.OnExit = w.Lifecycle.Exited
 	if err := w.Restore(context.Background()); err != nil {

@@ -23,6 +23,8 @@ type Options struct {
 	ExecRoot string
 	// ShimPath is the berth-shim binary.
 	ShimPath string
+	// TunnelPath is the berth-log binary, which speaks TLS to log servers for the shims.
+	TunnelPath string
 	// Warm is how many shims with room for a container are kept ready; 0: none, a start that finds no room makes one.
 	Warm int
 	// OnExit is called for the end of every process, in order for each container, one at a time. It may call the

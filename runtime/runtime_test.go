@@ -141,6 +141,7 @@ func (b *bench) container(command ...string) core.Launch {
 	}
 	c := &core.Container{ID: core.ContainerID(id.New()), Path: command[0], Args: command[1:]}
 	c.Host.CgroupParent = testCgroups
+	c.Host.LogConfig.Type = "none"
 	return core.Launch{
 		Container: c,
 		Root: []core.FSMount{{Type: "overlay", Source: "overlay", Options: []string{
@@ -148,6 +149,12 @@ func (b *bench) container(command ...string) core.Launch {
 		}}},
 		Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
 	}
+}
+
+// logTo has a container's output written to a file.
+func logTo(l *core.Launch, path string) {
+	l.LogPath = path
+	l.Container.Host.LogConfig = core.LogConfig{Type: "json-file", Config: map[string]string{"max-size": "-1"}}
 }
 
 func (b *bench) start(l core.Launch) core.Started {
@@ -436,7 +443,7 @@ func TestContainersSurviveTheDaemon(t *testing.T) {
 	for i, l := range []*core.Launch{&quick, &slow} {
 		l.Container.Config.OpenStdin = true
 		l.Container.Config.StdinOnce = true
-		l.LogPath = filepath.Join(logs, fmt.Sprint(i))
+		logTo(l, filepath.Join(logs, fmt.Sprint(i)))
 	}
 	one := b.attach(quick, core.Streams{Stdin: true, Stdout: true})
 	two := b.attach(slow, core.Streams{Stdin: true, Stdout: true})
@@ -520,7 +527,7 @@ func TestTheSameContainerStartsAgain(t *testing.T) {
 func TestManyLinesReachLogAndClient(t *testing.T) {
 	b := newBench(t, 1)
 	l := b.container("seq", "1", "200000")
-	l.LogPath = filepath.Join(t.TempDir(), "log")
+	logTo(&l, filepath.Join(t.TempDir(), "log"))
 	out, code := b.run(l)
 	if code != 0 || strings.Count(out, "\n") != 200000 || !strings.HasSuffix(out, "\n200000\n") {
 		t.Errorf("exit %d, %d bytes", code, len(out))

@@ -8,12 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
-
-	"github.com/docker/go-units"
 
 	"github.com/berth-engine/berth/core"
 	"github.com/berth-engine/berth/linux/cgroup"
@@ -141,7 +138,7 @@ func (r *Runtime) startMessage(launch core.Launch) (*wire.Message, []*os.File, e
 	if err != nil {
 		return nil, nil, err
 	}
-	log, err := logOf(c, launch.LogPath)
+	log, err := r.logOf(c, launch.LogPath)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -164,53 +161,6 @@ func (r *Runtime) startMessage(launch core.Launch) (*wire.Message, []*os.File, e
 	return &wire.Message{Container: c.ID, Start: start}, files, nil
 }
 
-// logOf reads the options of the drivers that write the file.
-func logOf(c *core.Container, path string) (*wire.Log, error) {
-	if path == "" || c.Host.LogConfig.Type == "none" {
-		return nil, nil
-	}
-	log := &wire.Log{Path: path}
-	options := c.Host.LogConfig.Config
-	var err error
-	if text := options["max-size"]; text != "" && text != "-1" {
-		if log.MaxSize, err = units.FromHumanSize(text); err != nil {
-			return nil, core.Invalid("invalid value for max-size: %w", err)
-		}
-	}
-	if text := options["max-file"]; text != "" {
-		if log.MaxFiles, err = strconv.Atoi(text); err != nil || log.MaxFiles < 1 {
-			return nil, core.Invalid("max-file cannot be less than 1")
-		}
-	}
-	if text := options["compress"]; text != "" {
-		if log.Compress, err = strconv.ParseBool(text); err != nil {
-			return nil, core.Invalid("invalid value for compress: %w", err)
-		}
-	}
-	log.Attrs = attrsOf(c, options)
-	return log, nil
-}
-
-// attrsOf are the labels and variables that records shall carry.
-func attrsOf(c *core.Container, options map[string]string) map[string]string {
-	attrs := map[string]string{}
-	for key := range strings.SplitSeq(options["labels"], ",") {
-		if value, ok := c.Config.Labels[key]; ok {
-			attrs[key] = value
-		}
-	}
-	wanted := strings.Split(options["env"], ",")
-	for _, variable := range c.Config.Env {
-		if key, value, ok := strings.Cut(variable, "="); ok && slices.Contains(wanted, key) {
-			attrs[key] = value
-		}
-	}
-	if len(attrs) == 0 {
-		return nil
-	}
-	return attrs
-}
-
 // errorOf puts Docker's words before what a shim says. Kinds are wire.Kind.
 func errorOf(reply *wire.Reply) error {
 	switch reply.Kind {
@@ -218,6 +168,8 @@ func errorOf(reply *wire.Reply) error {
 		return core.Invalid("%s", reply.Error)
 	case wire.KindCreate:
 		return core.Invalid("failed to create task for container: failed to create shim task: OCI runtime create failed: runc create failed: %s: unknown", reply.Error)
+	case wire.KindLog:
+		return core.Internal("%s%s", logPrefix, reply.Error)
 	case wire.KindExec:
 		return core.Invalid("OCI runtime exec failed: exec failed: %s: unknown", reply.Error)
 	case wire.KindGone:

@@ -27,7 +27,7 @@ func BenchmarkOutput(b *testing.B) {
 				l := bb.container("cat", "/data/lines")
 				l.Mounts = []core.FSMount{{Type: "bind", Source: dir, Target: "/data", Options: []string{"rbind", "ro"}}}
 				if way.log {
-					l.LogPath = filepath.Join(b.TempDir(), "log")
+					logTo(&l, filepath.Join(b.TempDir(), "log"))
 				}
 				if way.client {
 					client := bb.attach(l, core.Streams{Stdout: true, Stderr: true, Framed: true})

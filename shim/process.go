@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/berth-engine/berth/core"
-	"github.com/berth-engine/berth/lib/jsonlog"
+	"github.com/berth-engine/berth/core/logopt"
 	"github.com/berth-engine/berth/shim/wire"
 )
 
@@ -62,7 +62,7 @@ func newProcess(id core.ExecID, p *specs.Process, init bool) *process {
 }
 
 // open makes the streams: pipes, or the socket over which the terminal comes. The pumps start with connect.
-func (p *process) open(want wire.Streams, log *wire.Log, s *streams) (err error) {
+func (p *process) open(want wire.Streams, log *logopt.Plan, s *streams) (err error) {
 	p.streams = s
 	s.terminal, s.stdinOnce = want.Terminal, want.StdinOnce
 	defer func() {
@@ -71,9 +71,8 @@ func (p *process) open(want wire.Streams, log *wire.Log, s *streams) (err error)
 		}
 	}()
 	if log != nil {
-		s.log, err = jsonlog.Open(log.Path, jsonlog.Options{MaxSize: log.MaxSize, MaxFiles: log.MaxFiles, Compress: log.Compress, Attrs: log.Attrs})
-		if err != nil {
-			return fmt.Errorf("open log: %w", err)
+		if s.log, err = openLog(log, s.logger); err != nil {
+			return unlogged{err}
 		}
 	}
 	if want.Terminal {

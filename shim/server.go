@@ -19,8 +19,10 @@ import (
 // errGone says that a process is not there any more.
 var errGone = errors.New("no such process")
 
-// created and executed are errors of the OCI part of a start or an exec: the runtime puts Docker's words before them.
+// created and executed are errors of the OCI part of a start or an exec, unlogged one of the log driver: the runtime puts
+// Docker's words before them.
 type (
+	unlogged struct{ error }
 	created  struct{ error }
 	executed struct{ error }
 )
@@ -162,12 +164,15 @@ func kindOf(err error) wire.Kind {
 		bad invalid
 		cr  created
 		ex  executed
+		un  unlogged
 	)
 	switch {
 	case errors.Is(err, errGone):
 		return wire.KindGone
 	case errors.As(err, &cr):
 		return wire.KindCreate
+	case errors.As(err, &un):
+		return wire.KindLog
 	case errors.As(err, &ex):
 		return wire.KindExec
 	case errors.As(err, &bad):

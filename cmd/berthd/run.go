@@ -118,7 +118,7 @@ func open(ctx context.Context, c *config, h *house, log *slog.Logger) (http.Hand
 		return nil, err
 	}
 	processes, err := runtime.New(runtime.Options{
-		ExecRoot: c.ExecRoot, ShimPath: shim, Warm: warmShims, Memory: known.Memory,
+		ExecRoot: c.ExecRoot, ShimPath: shim, TunnelPath: filepath.Join(filepath.Dir(shim), "berth-log"), Warm: warmShims, Memory: known.Memory,
 		OnExit: func(exit core.Exit) { e.Lifecycle.Exited(exit) },
 		Logger: log,
 	})
@@ -146,7 +146,6 @@ func open(ctx context.Context, c *config, h *house, log *slog.Logger) (http.Hand
 	}, engine.Options{
 		ContainersDir: filepath.Join(c.DataRoot, "containers"),
 		DefaultLog:    core.LogConfig{Type: c.LogDriver, Config: c.LogOpts},
-		LogDrivers:    logDrivers,
 		Runtimes:      runtimes,
 		Facts:         known,
 		Logger:        log,

@@ -14,6 +14,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/berth-engine/berth/core"
+	"github.com/berth-engine/berth/core/logopt"
 )
 
 // Message is one message. Exactly one of the pointers is set.
@@ -60,10 +61,11 @@ type Start struct {
 	Who   Who  `json:"who"`
 	NetNS bool `json:"netns,omitempty"`
 	// ShareIPC is the process whose /dev/shm the container sees too; 0: none.
-	ShareIPC int      `json:"share_ipc,omitempty"`
-	Streams  Streams  `json:"streams"`
-	Log      *Log     `json:"log,omitempty"`
-	Attach   []Attach `json:"attach,omitempty"`
+	ShareIPC int     `json:"share_ipc,omitempty"`
+	Streams  Streams `json:"streams"`
+	// Log is where output goes besides the clients; nil: nowhere.
+	Log    *logopt.Plan `json:"log,omitempty"`
+	Attach []Attach     `json:"attach,omitempty"`
 	// Dir is the shim's folder: socket, exit record, root file system. Cache keeps compiled seccomp programs.
 	Dir   string `json:"dir"`
 	Cache string `json:"cache,omitempty"`
@@ -85,16 +87,6 @@ type Streams struct {
 	Height, Width uint `json:",omitempty"`
 	OpenStdin     bool `json:"open_stdin,omitempty"`
 	StdinOnce     bool `json:"stdin_once,omitempty"`
-}
-
-// Log is the file that output is written to, as lib/jsonlog does it.
-type Log struct {
-	Path     string `json:"path"`
-	MaxSize  int64  `json:"max_size,omitempty"`
-	MaxFiles int    `json:"max_files,omitempty"`
-	Compress bool   `json:"compress,omitempty"`
-	// Attrs are written with each record (`--log-opt labels=…`).
-	Attrs map[string]string `json:"attrs,omitempty"`
 }
 
 // Exec runs a further process. Its file: the connection of Attach, when there is one.
@@ -162,6 +154,7 @@ const (
 	KindInternal Kind = ""        // the fault is ours or the machine's
 	KindInvalid  Kind = "invalid" // the user asked for what can't be: a sentence as it is
 	KindCreate   Kind = "create"  // the OCI part of a start failed: gets Docker's prefix
+	KindLog      Kind = "log"     // the log driver could not be made ready: gets Docker's prefix
 	KindExec     Kind = "exec"    // the OCI part of an exec failed: gets Docker's prefix
 	KindGone     Kind = "gone"    // the process is not there any more
 )
