@@ -56,6 +56,7 @@ github.com/vishvananda/netns: linux, shim
 github.com/google/nftables: linux, shim
 github.com/mdlayher/netlink: linux, shim
 golang.org/x/sys/unix: linux, shim
+tags.cncf.io/container-device-interface: build, runtime
 github.com/spf13/cobra: cli
 github.com/moby/moby/api: api/wire, cli, compose
 github.com/moby/moby/client: cli, compose, test

@@ -8,6 +8,7 @@ import (
 	"github.com/berth-engine/berth/core"
 	"github.com/berth-engine/berth/engine/define"
 	"github.com/berth-engine/berth/engine/events"
+	"github.com/berth-engine/berth/engine/mounts"
 	"github.com/berth-engine/berth/engine/object"
 )
 
@@ -17,6 +18,7 @@ type ground struct {
 	ports   Ports
 	options Options
 	events  *events.Hub
+	mounts  *mounts.Mounts
 	log     *slog.Logger
 }
 

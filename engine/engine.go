@@ -13,8 +13,10 @@ import (
 
 	"github.com/berth-engine/berth/core"
 	"github.com/berth-engine/berth/engine/console"
+	"github.com/berth-engine/berth/engine/define"
 	"github.com/berth-engine/berth/engine/events"
 	"github.com/berth-engine/berth/engine/health"
+	"github.com/berth-engine/berth/engine/mounts"
 	"github.com/berth-engine/berth/engine/object"
 	"github.com/berth-engine/berth/engine/system"
 )
@@ -29,7 +31,7 @@ type Ports struct {
 	Meter       console.Meter
 	Networks    object.NetworkPort
 	Sandboxes   Sandboxes
-	Volumes     Volumes
+	Volumes     mounts.Volumes
 	VolumeStore object.VolumePort
 	Logs        console.Logs
 	Records     Records
@@ -39,12 +41,8 @@ type Ports struct {
 
 // Options are the engine's settings.
 type Options struct {
-	// ContainersDir is where each container has its folder (hosts, resolv.conf, log files).
-	ContainersDir string
-	// DefaultLog is the log driver of containers that name none.
-	DefaultLog core.LogConfig
-	// Runtimes are the names that `--runtime` takes; the first is the default.
-	Runtimes []string
+	// Defaults are what definitions of containers are completed with; Facts of them is filled in by New.
+	Defaults define.Defaults
 	// ShutdownTimeout bounds stop for a container that says nothing; 0: 10 s.
 	StopTimeout time.Duration
 	Facts       Facts
@@ -78,12 +76,14 @@ func New(ports Ports, options Options) *Engine {
 	if options.Logger == nil {
 		options.Logger = slog.Default()
 	}
+	options.Defaults.Facts = &options.Facts.Info
 	hub := events.NewHub(ports.Journal)
 	g := &ground{table: newTable(), ports: ports, options: options, events: hub, log: options.Logger}
 	containers := &Containers{ground: g}
 	execs := newExecs(g)
 	volumes := object.NewVolumes(ports.VolumeStore, containers, hub)
 	images := object.NewImages(ports.ImageStore, containers)
+	g.mounts = &mounts.Mounts{Volumes: ports.Volumes, Objects: volumes, Layers: ports.Layers, Images: ports.Images, Find: g.table.view}
 	life := &Lifecycle{ground: g, execs: execs, remove: containers.remove}
 	life.health = health.New(execs.probe, g.healthChanged)
 	containers.life, containers.volumes, containers.execs = life, volumes, execs

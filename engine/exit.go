@@ -113,7 +113,7 @@ func (l *Lifecycle) letGo(ctx context.Context, c *core.Container) {
 		return l.ports.Runtime.Delete(ctx, c.ID)
 	})
 	l.attempt(ctx, c, "let go of the volumes of a container", "exit:before-volumes", func(ctx context.Context) error {
-		return l.unmountVolumes(ctx, c)
+		return l.mounts.LetGo(ctx, c)
 	})
 }
 

@@ -13,7 +13,7 @@ import (
 // Remove deletes a container; with Force it is killed first.
 func (cs *Containers) Remove(ctx context.Context, ref string, options core.RemoveOptions) error {
 	if options.Link {
-		return core.NotImplemented("Berth does not remove links yet (rm --link)")
+		return cs.unlink(ctx, ref)
 	}
 	b, err := cs.table.find(ref)
 	if err != nil {
@@ -74,13 +74,14 @@ func (cs *Containers) remove(ctx context.Context, b *box, options core.RemoveOpt
 	parts := []step{
 		{name: "process", do: func(ctx context.Context) error { return cs.ports.Runtime.Delete(ctx, c.ID) }},
 		{name: "network", do: func(ctx context.Context) error { return cs.ports.Sandboxes.Close(ctx, c.ID) }},
-		{name: "unmount", do: func(ctx context.Context) error { return cs.life.unmountVolumes(ctx, c) }},
+		{name: "unmount", do: func(ctx context.Context) error { return cs.mounts.LetGo(ctx, c) }},
 		{name: "volumes", do: func(ctx context.Context) error {
 			if !options.Volumes {
 				return nil
 			}
-			return cs.removeAnonymous(ctx, c)
+			return cs.mounts.DropAnonymous(ctx, c)
 		}},
+		{name: "images", do: func(ctx context.Context) error { return cs.mounts.Unmake(ctx, c) }},
 		{name: "layer", do: func(ctx context.Context) error { return cs.ports.Layers.Remove(ctx, c.ID) }},
 		{name: "folder", do: func(context.Context) error { return os.RemoveAll(c.Dir) }},
 		{name: "record", do: func(ctx context.Context) error { return cs.ports.Records.Delete(ctx, c.ID) }},

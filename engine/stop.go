@@ -9,9 +9,9 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
-	"github.com/moby/sys/signal"
 
 	"github.com/berth-engine/berth/core"
+	"github.com/berth-engine/berth/engine/define"
 )
 
 // Stop asks the first process to end, waits, and kills it when it does not. A container that does not run is
@@ -113,15 +113,7 @@ func stopSignal(c *core.Container, asked string) (syscall.Signal, error) {
 	if asked == "" {
 		return syscall.SIGTERM, nil
 	}
-	return parseSignal(asked)
-}
-
-func parseSignal(s string) (syscall.Signal, error) {
-	sig, err := signal.ParseSignal(s)
-	if err != nil || sig <= 0 || int(sig) > 64 {
-		return 0, core.Invalid("invalid signal: %s", s)
-	}
-	return sig, nil
+	return define.Signal(asked)
 }
 
 func (l *Lifecycle) stopTimeout(c *core.Container, asked *int) time.Duration {
@@ -139,7 +131,7 @@ func (l *Lifecycle) Kill(ctx context.Context, ref, name string) error {
 	sig := syscall.SIGKILL
 	if name != "" {
 		var err error
-		if sig, err = parseSignal(name); err != nil {
+		if sig, err = define.Signal(name); err != nil {
 			return err
 		}
 	}

@@ -55,7 +55,15 @@ type endpoint struct {
 
 // Open makes the namespace, joins the networks, publishes the ports and writes the files. An error leaves nothing
 // behind.
-func (ss *Sandboxes) Open(ctx context.Context, spec core.Sandbox) (_ core.Joined, err error) {
+func (ss *Sandboxes) Open(ctx context.Context, spec core.Sandbox) (core.Joined, error) {
+	joined, err := ss.open(ctx, spec)
+	if err == nil {
+		ss.tellLinked(spec.Name)
+	}
+	return joined, err
+}
+
+func (ss *Sandboxes) open(ctx context.Context, spec core.Sandbox) (_ core.Joined, err error) {
 	sb := &sandbox{Sandbox: spec, shared: ss.shared, published: &published{}}
 	sb.op.Lock()
 	defer sb.op.Unlock()

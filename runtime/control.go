@@ -111,7 +111,7 @@ func (b *box) exec(ctx context.Context, l *link, m *wire.Message, a *attachment)
 
 // execProcess is the further process as the spec says it: like the container's own but for what was asked.
 func (r *Runtime) execProcess(c *core.Container, exec *core.Exec) (*specs.Process, error) {
-	sec, err := securityOf(c.Host.SecurityOpt)
+	sec, err := core.ParseSecurity(c.Host.SecurityOpt)
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +128,7 @@ func (r *Runtime) execProcess(c *core.Container, exec *core.Exec) (*specs.Proces
 	}
 	return &specs.Process{
 		Terminal: exec.Spec.Tty, Args: exec.Spec.Cmd, Env: exec.Spec.Env, Cwd: cwd,
-		Capabilities: capabilitySets(caps), NoNewPrivileges: sec.noNewPrivileges, ApparmorProfile: sec.appArmorProfile,
+		Capabilities: capabilitySets(caps), NoNewPrivileges: sec.NoNewPrivileges, ApparmorProfile: appArmorOf(sec),
 	}, nil
 }
 
@@ -161,7 +161,6 @@ func (r *Runtime) Resume(ctx context.Context, id core.ContainerID) error {
 
 // Update changes the limits of a running container.
 func (r *Runtime) Update(ctx context.Context, id core.ContainerID, resources core.Resources) error {
-	resources.DeviceRequests = nil
 	limits, err := resourcesOf(resources, r.host)
 	if err != nil {
 		return err

@@ -18,10 +18,6 @@ import (
 
 // resourcesOf turns limits into the spec's words. A limit that is not asked for is left out.
 func resourcesOf(r core.Resources, h host) (*specs.LinuxResources, error) {
-	if len(r.DeviceRequests) > 0 {
-		q := r.DeviceRequests[0]
-		return nil, core.Invalid("could not select device driver %q with capabilities: %v", q.Driver, q.Capabilities)
-	}
 	out := &specs.LinuxResources{CPU: cpuOf(r), Memory: memoryOf(r, h)}
 	if r.PidsLimit != nil && *r.PidsLimit != 0 {
 		out.Pids = &specs.LinuxPids{Limit: r.PidsLimit}

@@ -32,6 +32,8 @@ type Options struct {
 	OnExit func(core.Exit)
 	// Memory is the host's, in bytes: what Stats shows as the limit of a container without one. 0: not known.
 	Memory int64
+	// CDI are the folders of descriptions of CDI devices; none: there are no such devices.
+	CDI    []string
 	Logger *slog.Logger
 }
 

@@ -14,6 +14,8 @@ import (
 
 	"github.com/berth-engine/berth/core"
 	"github.com/berth-engine/berth/linux/cgroup"
+	"github.com/berth-engine/berth/linux/mount"
+	"github.com/berth-engine/berth/runtime/devices"
 	"github.com/berth-engine/berth/shim/wire"
 )
 
@@ -131,6 +133,7 @@ func (r *Runtime) launch(ctx context.Context, b *attempt) (core.Started, error) 
 func (r *Runtime) startMessage(launch core.Launch) (*wire.Message, []*os.File, error) {
 	c := launch.Container
 	h := r.host
+	h.parts = filepath.Join(r.dir(c.ID), wire.PartsName)
 	if err := h.lookAt(c); err != nil {
 		return nil, nil, err
 	}
@@ -138,12 +141,15 @@ func (r *Runtime) startMessage(launch core.Launch) (*wire.Message, []*os.File, e
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := devices.Inject(r.options.CDI, spec, c.Host.DeviceRequests); err != nil {
+		return nil, nil, err
+	}
 	log, err := r.logOf(c, launch.LogPath)
 	if err != nil {
 		return nil, nil, err
 	}
 	start := &wire.Start{
-		Spec: spec, Root: launch.Root,
+		Spec: spec, Root: launch.Root, Parts: partsOf(launch.Mounts),
 		Who:     wire.Who{User: c.Config.User, Groups: c.Host.GroupAdd},
 		Streams: wire.Streams{Terminal: c.Config.Tty, Height: c.Host.ConsoleSize[0], Width: c.Host.ConsoleSize[1], OpenStdin: c.Config.OpenStdin, StdinOnce: c.Config.StdinOnce},
 		Log:     log, Dir: r.dir(c.ID), Cache: r.cache(),
@@ -189,6 +195,9 @@ func readJSON[T any](path string) (value T, err error) {
 // removeDir removes a shim's folder. Its root file system must not be mounted any more: nothing is deleted through a
 // mount.
 func removeDir(dir string) error {
+	if err := mount.Detach(filepath.Join(dir, wire.PartsName)); err != nil {
+		return err
+	}
 	for _, sub := range []string{"rootfs", "shm"} {
 		err := syscall.Unmount(filepath.Join(dir, sub), syscall.MNT_DETACH)
 		if err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, syscall.ENOENT) {

@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"sync"
 
 	// The rules for devices on cgroup v1 and v2 are a package of their own that has to be linked in.
@@ -23,6 +25,7 @@ import (
 	"github.com/berth-engine/berth/lib/atomicfile"
 	"github.com/berth-engine/berth/linux/cgroup"
 	"github.com/berth-engine/berth/linux/mount"
+	"github.com/berth-engine/berth/linux/tree"
 	"github.com/berth-engine/berth/shim/wire"
 )
 
@@ -155,12 +158,20 @@ func (c *container) configure(m *wire.Start, netns *os.File) (*configs.Config, e
 		return nil, err
 	}
 	c.hostMounts = m.HostMounts
+	if err := c.mountParts(m.Parts); err != nil {
+		return nil, err
+	}
 	spec := c.spec
 	user, err := lookup(root, m.Who)
 	if err != nil {
 		return nil, err
 	}
 	user.Umask = spec.Process.User.Umask
+	for _, gid := range spec.Process.User.AdditionalGids { // of CDI devices
+		if !slices.Contains(user.AdditionalGids, gid) {
+			user.AdditionalGids = append(user.AdditionalGids, gid)
+		}
+	}
 	spec.Process.User = user
 	spec.Root.Path = root
 	if netns != nil {
@@ -184,6 +195,40 @@ func (c *container) configure(m *wire.Start, netns *os.File) (*configs.Config, e
 		return nil, invalid{err}
 	}
 	return config, nil
+}
+
+// mountParts mounts images, and the parts of images and volumes, where the spec's mounts expect them. The place is a
+// folder of ours, which no container can reach; this shim's namespace is the only one that sees them.
+func (c *container) mountParts(parts []wire.Part) error {
+	if len(parts) == 0 {
+		return nil
+	}
+	dir := filepath.Join(c.dir, wire.PartsName)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	for i, part := range parts {
+		target, source := filepath.Join(dir, strconv.Itoa(i)), part.Source
+		if len(part.Below) > 0 {
+			source = target
+			if part.Subpath != "" {
+				source = target + ".image"
+			}
+			if err := os.Mkdir(source, 0o700); err != nil {
+				return err
+			}
+			if err := mount.All(tree.ReadOnly(part.Below), source); err != nil {
+				return err
+			}
+		}
+		if part.Subpath == "" {
+			continue
+		}
+		if err := mount.Part(source, part.Subpath, target); err != nil {
+			return invalid{err}
+		}
+	}
+	return nil
 }
 
 // shareIPC shows another container's /dev/shm in this one's.
@@ -451,7 +496,13 @@ func (c *container) cleanup() error {
 		if uerr := unix.Unmount(c.rootfs(), unix.MNT_DETACH); uerr != nil && !errors.Is(uerr, unix.EINVAL) {
 			err = fmt.Errorf("unmount %s: %w", c.rootfs(), uerr)
 		}
-		return errors.Join(err, os.RemoveAll(c.dir))
+		if err = errors.Join(err, mount.Detach(filepath.Join(c.dir, wire.PartsName))); err != nil {
+			return err // never delete through a mount
+		}
+		return os.RemoveAll(c.dir)
+	}
+	if err := mount.Detach(filepath.Join(c.dir, wire.PartsName)); err != nil {
+		return err
 	}
 	// The root is mounted in this namespace only; it has to go before its folder can.
 	for _, sub := range []string{"rootfs", "shm"} {

@@ -59,6 +59,12 @@ type config struct {
 	LiveRestore    bool              `json:"live-restore"`
 	Experimental   bool              `json:"experimental"`
 	DefaultShm     string            `json:"default-shm-size"`
+	DefaultIPC     string            `json:"default-ipc-mode"`
+	DefaultCgroup  string            `json:"default-cgroupns-mode"`
+	Ulimits        ulimitValues      `json:"default-ulimits"`
+	Init           bool              `json:"init"`
+	CDISpecDirs    []string          `json:"cdi-spec-dirs"`
+	Features       map[string]bool   `json:"features"`
 
 	InsecureRegistries []string            `json:"insecure-registries"`
 	RegistryMirrors    []string            `json:"registry-mirrors"`
@@ -130,7 +136,13 @@ func (c *config) flags() *pflag.FlagSet {
 	f.StringVarP(&c.StorageDriver, "storage-driver", "s", "", "overlayfs is what there is")
 	f.BoolVar(&c.LiveRestore, "live-restore", true, "containers run on without the daemon (always so)")
 	f.BoolVar(&c.Experimental, "experimental", false, "report experimental features as on")
-	f.StringVar(&c.DefaultShm, "default-shm-size", "", "size of /dev/shm of containers that name none")
+	f.StringVar(&c.DefaultShm, "default-shm-size", "64MiB", "size of /dev/shm of containers that name none")
+	f.StringVar(&c.DefaultIPC, "default-ipc-mode", "private", "IPC mode of containers that name none: private or shareable")
+	f.StringVar(&c.DefaultCgroup, "default-cgroupns-mode", "", "cgroup namespace of containers that name none: private or host (default: private on cgroup v2, else host)")
+	f.Var(&c.Ulimits, "default-ulimit", "ulimit of containers that name none: name=soft[:hard]")
+	f.BoolVar(&c.Init, "init", false, "run an init in containers that do not say")
+	f.StringArrayVar(&c.CDISpecDirs, "cdi-spec-dir", []string{"/etc/cdi", "/var/run/cdi"}, "folder of descriptions of CDI devices")
+	f.Var((*featureValue)(&c.Features), "feature", "turn a feature on or off: cdi=false")
 	f.StringArrayVar(&c.InsecureRegistries, "insecure-registry", nil, "registry that may be spoken to without TLS or with a certificate that nobody knows")
 	f.StringArrayVar(&c.RegistryMirrors, "registry-mirror", nil, "mirror of Docker Hub")
 	f.IntVar(&c.MaxDownloads, "max-concurrent-downloads", 3, "layers of one pull that are fetched at a time")
@@ -145,6 +157,7 @@ var fileKeys = map[string]string{
 	"hosts": "host", "labels": "label", "dns-opts": "dns-opt", "log-opts": "log-opt",
 	"default-address-pools": "default-address-pool", "insecure-registries": "insecure-registry",
 	"registry-mirrors": "registry-mirror", "host-gateway-ips": "host-gateway-ip", "mirrors": "", "builder": "",
+	"default-ulimits": "default-ulimit", "cdi-spec-dirs": "cdi-spec-dir", "features": "feature",
 }
 
 // load reads the command line, then the file.
@@ -252,6 +265,9 @@ func (c *config) check(flags *pflag.FlagSet) error {
 	}
 	if err := logopt.Check(c.LogDriver, c.LogOpts); err != nil {
 		return fmt.Errorf("failed to set log opts: %w", err)
+	}
+	if err := c.checkDefaults(); err != nil {
+		return err
 	}
 	if c.MaxDownloads < 1 || c.MaxUploads < 1 {
 		return errors.New("invalid max concurrent downloads or uploads: must be 1 or more")

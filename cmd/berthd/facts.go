@@ -9,6 +9,7 @@ import (
 	"github.com/berth-engine/berth/core/logopt"
 	"github.com/berth-engine/berth/engine"
 	"github.com/berth-engine/berth/lib/atomicfile"
+	"github.com/berth-engine/berth/linux/cgroup"
 	"github.com/berth-engine/berth/linux/host"
 	"github.com/google/uuid"
 )
@@ -35,12 +36,16 @@ func facts(c *config) (engine.Facts, error) {
 		DefaultRuntime: c.DefaultRuntime, LoggingDriver: c.LogDriver, Runtimes: runtimes,
 		InsecureRegistries: append([]string{"::1/128", "127.0.0.0/8"}, c.InsecureRegistries...), Mirrors: c.RegistryMirrors,
 		LogDrivers: logopt.Drivers(), NetworkDrivers: []string{"bridge", "host", "null"}, Volumes: []string{"local"},
-		HTTPProxy: os.Getenv("HTTP_PROXY"), HTTPSProxy: os.Getenv("HTTPS_PROXY"), NoProxy: os.Getenv("NO_PROXY"),
+		CDISpecDirs: c.cdiFolders(),
+		HTTPProxy:   os.Getenv("HTTP_PROXY"), HTTPSProxy: os.Getenv("HTTPS_PROXY"), NoProxy: os.Getenv("NO_PROXY"),
 		Limits: core.HostLimits{
-			Memory: machine.Controllers["memory"], Swap: machine.Controllers["memory"],
+			Memory: machine.Controllers["memory"], Swap: machine.Controllers["memory"] && cgroup.Swap(),
 			CPUCfs: machine.Controllers["cpu"], CPUShares: machine.Controllers["cpu"], CPUSet: machine.Controllers["cpuset"],
 			Pids: machine.Controllers["pids"], OomKillDisable: machine.Controllers["memory"] && !machine.CgroupV2,
 			IPv4Forwarding: true,
+			Swappiness:     machine.Controllers["memory"] && !machine.CgroupV2, Realtime: machine.Realtime,
+			BlockWeight: machine.BlockWeight, BlockThrottle: machine.Controllers["blkio"] || machine.Controllers["io"],
+			Processors: machine.Processors, MemoryNodes: machine.MemoryNodes,
 		},
 	}
 	if machine.CgroupV2 {

@@ -118,7 +118,7 @@ func open(ctx context.Context, c *config, h *house, log *slog.Logger) (http.Hand
 		return nil, err
 	}
 	processes, err := runtime.New(runtime.Options{
-		ExecRoot: c.ExecRoot, ShimPath: shim, TunnelPath: filepath.Join(filepath.Dir(shim), "berth-log"), Warm: warmShims, Memory: known.Memory,
+		ExecRoot: c.ExecRoot, ShimPath: shim, TunnelPath: filepath.Join(filepath.Dir(shim), "berth-log"), Warm: warmShims, Memory: known.Memory, CDI: c.cdiFolders(),
 		OnExit: func(exit core.Exit) { e.Lifecycle.Exited(exit) },
 		Logger: log,
 	})
@@ -144,11 +144,9 @@ func open(ctx context.Context, c *config, h *house, log *slog.Logger) (http.Hand
 		Volumes: volumes, VolumeStore: volumes,
 		Logs: reader, Records: records, Journal: journal, Cache: builder,
 	}, engine.Options{
-		ContainersDir: filepath.Join(c.DataRoot, "containers"),
-		DefaultLog:    core.LogConfig{Type: c.LogDriver, Config: c.LogOpts},
-		Runtimes:      runtimes,
-		Facts:         known,
-		Logger:        log,
+		Defaults: definitionDefaults(c, known),
+		Facts:    known,
+		Logger:   log,
 	})
 	if err := e.Restore(ctx); err != nil {
 		return nil, err

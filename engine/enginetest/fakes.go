@@ -294,6 +294,11 @@ func (s *Sandboxes) Rename(context.Context, core.ContainerID, string) error {
 	return s.Calls.Note("sandbox rename")
 }
 
+// Relink does nothing.
+func (s *Sandboxes) Relink(context.Context, core.ContainerID, []string) error {
+	return s.Calls.Note("sandbox relink")
+}
+
 // Restore keeps what it is given.
 func (s *Sandboxes) Restore(_ context.Context, sandboxes []core.Sandbox) error {
 	s.Restored = sandboxes

@@ -25,7 +25,7 @@ func OpenRoot(mounts []core.FSMount, over string) (*os.File, error) {
 		err  error
 	}
 	answers := make(chan answer, 1)
-	mounts = readOnly(mounts)
+	mounts = ReadOnly(mounts)
 	go onOwnThread(func() {
 		root, err := openRoot(mounts, over)
 		answers <- answer{root, err}
@@ -70,9 +70,9 @@ func openRoot(mounts []core.FSMount, over string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), over), nil
 }
 
-// readOnly turns overlays with a writable layer into ones that only read it: a layer may be written through one mount
+// ReadOnly turns overlays with a writable layer into ones that only read it: a layer may be written through one mount
 // at a time.
-func readOnly(mounts []core.FSMount) []core.FSMount {
+func ReadOnly(mounts []core.FSMount) []core.FSMount {
 	mounts = slices.Clone(mounts)
 	for i, m := range mounts {
 		var upper string

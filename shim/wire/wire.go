@@ -57,6 +57,8 @@ type Converse struct{}
 type Start struct {
 	Spec *specs.Spec    `json:"spec"`
 	Root []core.FSMount `json:"root"`
+	// Parts are mounted before the spec's mounts, below Dir: the spec finds them at PartsName/0, PartsName/1, …
+	Parts []Part `json:"parts,omitempty"`
 	// Who is looked up in the image's passwd and group.
 	Who   Who  `json:"who"`
 	NetNS bool `json:"netns,omitempty"`
@@ -73,6 +75,13 @@ type Start struct {
 	HostMounts bool `json:"host_mounts,omitempty"`
 	// Init runs the shim's binary, which the spec mounts at InitPath, as a small init in front of the command.
 	Init bool `json:"init,omitempty"`
+}
+
+// Part is what is mounted of an image (Below), or of a folder: all of it, or what Subpath names without leaving it.
+type Part struct {
+	Below   []core.FSMount `json:"below,omitempty"`
+	Source  string         `json:"source,omitempty"`
+	Subpath string         `json:"subpath,omitempty"`
 }
 
 // Who says as whom a process runs.
@@ -190,6 +199,9 @@ const (
 	ExitName   = "exit.json"
 	StateName  = "state.json"
 )
+
+// PartsName is the folder of a shim's folder in which parts of images and volumes are mounted.
+const PartsName = "parts"
 
 // InitPath is where `--init` shows the shim's binary in a container. The name is what ps shows with Docker.
 const InitPath = "/sbin/docker-init"
