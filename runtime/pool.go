@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"sync"
@@ -24,6 +25,7 @@ type pool struct {
 	prepare wire.Prepare
 	logger  *slog.Logger
 	warm    int // how many shims with room there should be
+	look    func() mount.Mark
 
 	refill chan struct{} // a word when there may be fewer
 	done   chan struct{} // closed by close
@@ -55,18 +57,18 @@ type shim struct {
 	stuck      bool // it does not answer: killed once nobody else needs it
 }
 
-func newPool(path, log string, warm int, prepare wire.Prepare, logger *slog.Logger) (*pool, error) {
-	exe, err := proc.Sealed(path)
+func newPool(options *Options, prepare wire.Prepare) (*pool, error) {
+	exe, err := proc.Sealed(options.ShimPath)
 	if err != nil {
 		return nil, fmt.Errorf("shim: %w", err)
 	}
-	stderr, err := os.OpenFile(log, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	stderr, err := os.OpenFile(filepath.Join(options.ExecRoot, "shim.log"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		exe.Close()
 		return nil, fmt.Errorf("shim: %w", err)
 	}
 	p := &pool{
-		exe: exe, stderr: stderr, prepare: prepare, logger: logger, warm: warm,
+		exe: exe, stderr: stderr, prepare: prepare, logger: options.Logger, warm: options.Warm, look: options.look,
 		refill: make(chan struct{}, 1), done: make(chan struct{}), others: map[int]*shim{},
 	}
 	p.refill <- struct{}{}
@@ -190,7 +192,7 @@ func (p *pool) take(ctx context.Context, host bool) (*shim, *wire.Conn, error) {
 // choose takes a place in a shim: in the fullest of those that have nothing else to start, since a shim weighs the same
 // for one container as for four; when all are starting something, in the one that starts least. nil: all are full.
 func (p *pool) choose() *shim {
-	now := mount.Look()
+	now := p.look()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var best *shim
@@ -300,7 +302,7 @@ func (p *pool) spawn(private bool) (*shim, error) {
 		return nil, err
 	}
 	defer theirs.Close()
-	seen := mount.Look() // before: what comes meanwhile shows as a difference
+	seen := p.look() // before: what comes meanwhile shows as a difference
 	word := "host"
 	attributes := &syscall.SysProcAttr{Setsid: true}
 	if private {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/berth-engine/berth/core"
 	"github.com/berth-engine/berth/linux/cgroup"
+	"github.com/berth-engine/berth/linux/mount"
 	"github.com/berth-engine/berth/linux/proc"
 	"github.com/berth-engine/berth/shim/wire"
 )
@@ -32,6 +33,7 @@ type Options struct {
 	OnExit func(core.Exit)
 	// Memory is the host's, in bytes: what Stats shows as the limit of a container without one. 0: not known.
 	Memory int64
+	look   func() mount.Mark // mount.Look, but in tests
 	// CDI are the folders of descriptions of CDI devices; none: there are no such devices.
 	CDI    []string
 	Logger *slog.Logger
@@ -53,6 +55,9 @@ func New(options Options) (*Runtime, error) {
 	if options.Logger == nil {
 		options.Logger = slog.New(slog.DiscardHandler)
 	}
+	if options.look == nil {
+		options.look = mount.Look
+	}
 	// Numbers of attachments go on from the last daemon's, which shims may still have.
 	r := &Runtime{options: options, boxes: map[core.ContainerID]*box{}, last: uint64(time.Now().UnixNano())}
 	for _, dir := range []string{r.shims(), r.cache()} {
@@ -70,7 +75,7 @@ func New(options Options) (*Runtime, error) {
 		return nil, err
 	}
 	prepare := wire.Prepare{Seccomp: profile, Cache: r.cache()}
-	r.pool, err = newPool(options.ShimPath, filepath.Join(options.ExecRoot, "shim.log"), options.Warm, prepare, options.Logger)
+	r.pool, err = newPool(&options, prepare)
 	if err != nil {
 		return nil, err
 	}

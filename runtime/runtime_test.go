@@ -21,6 +21,7 @@ import (
 
 	"github.com/berth-engine/berth/core"
 	"github.com/berth-engine/berth/lib/id"
+	"github.com/berth-engine/berth/linux/mount"
 	"github.com/berth-engine/berth/shim/wire"
 )
 
@@ -75,6 +76,8 @@ func newBench(t testing.TB, warm int) *bench {
 	}
 	b := &bench{TB: t, exits: make(chan core.Exit, 100), rootfs: makeRoot(t)}
 	b.options = Options{ExecRoot: t.TempDir(), ShimPath: shim, Warm: warm, OnExit: func(e core.Exit) { b.exits <- e }}
+	// What other tests mount meanwhile makes no shim old.
+	b.options.look = func() mount.Mark { return 0 }
 	b.Runtime, err = New(b.options)
 	if err != nil {
 		t.Fatal(err)
@@ -101,8 +104,8 @@ func (b *bench) cleanup() {
 	}
 }
 
-// testCgroups is the parent of the tests' cgroups.
-const testCgroups = "/berth-runtime-test"
+// testCgroups is the parent of the tests' cgroups: another one for each process that runs these tests.
+var testCgroups = fmt.Sprintf("/berth-runtime-test-%d", os.Getpid())
 
 // makeRoot makes a root file system out of busybox.
 func makeRoot(t testing.TB) string {
