@@ -33,6 +33,7 @@ core, lib < api/wire < api/server
 core, lib < compose < cli
 cli < cmd/berth, cmd/berth-build, cmd/berth-compose
 shim < cmd/berth-shim
+core < cmd/berth-log
 store, linux, shim/wire, image, volume, network, logs, plugin, runtime, engine, build, swarm, registry, api/server, web < cmd/berthd
 registry < cmd/berth-registry
 swarm < cmd/berth-swarm

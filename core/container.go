@@ -31,7 +31,7 @@ type Container struct {
 	Args []string // the words behind Path
 
 	Dir          string // the container's folder: hosts, hostname, resolv.conf, log files
-	LogPath      string // of the current log file; empty: the driver keeps none
+	LogPath      string // of the current file that `logs` reads; empty: the driver keeps none
 	RestartCount int
 	State        State
 	// StoppedByUser is set by stop and kill and cleared by start: policies "unless-stopped" and "always" ask it.

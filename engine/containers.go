@@ -89,6 +89,34 @@ func (cs *Containers) Rename(ctx context.Context, ref, name string) error {
 	return nil
 }
 
+// Find gives a container as it is now, and a channel that is closed when its process has ended; it is closed already
+// when none runs.
+func (cs *Containers) Find(ref string) (*core.Container, <-chan struct{}, error) {
+	b, err := cs.table.find(ref)
+	if err != nil {
+		return nil, nil, err
+	}
+	ended, err := b.end()
+	if err != nil {
+		over := make(chan struct{})
+		close(over)
+		ended = over
+	}
+	return b.View(), ended, nil
+}
+
+// Hold finds a container and keeps every verb away from it until release is called.
+func (cs *Containers) Hold(ctx context.Context, ref string) (c *core.Container, release func(), err error) {
+	b, err := cs.table.find(ref)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := b.op.take(ctx); err != nil {
+		return nil, nil, err
+	}
+	return b.View(), b.op.release, nil
+}
+
 // Views lists the containers, newest first.
 func (cs *Containers) Views() []*core.Container { return cs.table.views() }
 

@@ -1,7 +1,8 @@
 // Package engine is the brain of Berth: what happens to containers, networks, volumes and images, in which order,
 // and what is undone when a step fails. It knows the organs by the interfaces of ports.go only.
 //
-// One type per noun of the API: Containers, Execs and System here, Images, Networks and Volumes in engine/object. Each verb of a container has
+// One type per noun of the API: Containers and Execs here, Images, Networks and Volumes in engine/object, Consoles in
+// engine/console, System in engine/system. Each verb of a container has
 // a file of its own. Two things run without being asked: what follows the end of a process (exit.go, restart.go) and
 // health checks (health.go).
 package engine
@@ -11,11 +12,13 @@ import (
 	"time"
 
 	"github.com/berth-engine/berth/core"
+	"github.com/berth-engine/berth/engine/console"
 	"github.com/berth-engine/berth/engine/define"
 	"github.com/berth-engine/berth/engine/events"
 	"github.com/berth-engine/berth/engine/health"
 	"github.com/berth-engine/berth/engine/mounts"
 	"github.com/berth-engine/berth/engine/object"
+	"github.com/berth-engine/berth/engine/system"
 )
 
 // Ports are the organs that the engine stands on.
@@ -24,16 +27,16 @@ type Ports struct {
 	ImageStore  object.ImagePort
 	Layers      Layers
 	Runtime     Runtime
-	Console     Console
-	Meter       Meter
+	Terminals   console.Terminals
+	Meter       console.Meter
 	Networks    object.NetworkPort
 	Sandboxes   Sandboxes
 	Volumes     mounts.Volumes
 	VolumeStore object.VolumePort
-	Logs        Logs
+	Logs        console.Logs
 	Records     Records
 	Journal     events.Journal
-	Cache       BuildCache
+	Cache       system.BuildCache
 }
 
 // Options are the engine's settings.
@@ -56,12 +59,12 @@ type Facts struct {
 type Engine struct {
 	Containers *Containers
 	Lifecycle  *Lifecycle
-	Consoles   *Consoles
+	Consoles   *console.Consoles
 	Execs      *Execs
 	Images     *object.Images
 	Networks   *object.Networks
 	Volumes    *object.Volumes
-	System     *System
+	System     *system.System
 	events     *events.Hub
 }
 
@@ -87,12 +90,12 @@ func New(ports Ports, options Options) *Engine {
 	return &Engine{
 		Containers: containers,
 		Lifecycle:  life,
-		Consoles:   &Consoles{g},
+		Consoles:   console.New(containers, ports.Terminals, ports.Meter, ports.Logs, hub),
 		Execs:      execs,
 		Images:     images,
 		Networks:   object.NewNetworks(ports.Networks, containers, hub, options.Logger),
 		Volumes:    volumes,
-		System:     &System{containers: containers, images: images, volumes: volumes, cache: ports.Cache, events: hub, facts: options.Facts},
+		System:     system.New(system.Parts{Containers: containers, Images: images, Volumes: volumes, Cache: ports.Cache, Events: hub, Info: options.Facts.Info}),
 		events:     hub,
 	}
 }

@@ -46,15 +46,12 @@ func boot(t *testing.T, calls *enginetest.Calls, records *enginetest.Records, la
 	volumes := &enginetest.Volumes{Calls: calls}
 	w.Engine = engine.New(engine.Ports{
 		Images: images, ImageStore: images, Layers: w.layers,
-		Runtime: w.runtime, Console: w.runtime, Meter: w.runtime,
+		Runtime: w.runtime, Terminals: w.runtime, Meter: w.runtime,
 		Networks: enginetest.Networks{}, Sandboxes: w.sandboxes,
 		Volumes: volumes, VolumeStore: volumes,
 		Logs: enginetest.Logs{}, Records: w.records, Journal: &enginetest.Journal{}, Cache: enginetest.Cache{},
 	}, engine.Options{
-		Defaults: define.Defaults{
-			ContainersDir: t.TempDir(), Log: core.LogConfig{Type: "json-file"},
-			LogDrivers: []string{"json-file"}, Runtimes: []string{"berth"},
-		},
+		Defaults: define.Defaults{ContainersDir: t.TempDir(), Log: core.LogConfig{Type: "json-file"}, Runtimes: []string{"berth"}},
 	})
 	w.runtime.OnExit = w.Lifecycle.Exited
 	if err := w.Restore(context.Background()); err != nil {

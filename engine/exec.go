@@ -47,7 +47,7 @@ func (es *Execs) Create(ctx context.Context, container string, spec core.ExecSpe
 	if len(spec.Cmd) == 0 {
 		return "", core.Invalid("No exec command specified")
 	}
-	if _, err := detachKeys(spec.DetachKeys); err != nil {
+	if _, err := define.DetachKeys(spec.DetachKeys); err != nil {
 		return "", err
 	}
 	exec := &core.Exec{ID: core.ExecID(id.New()), ContainerID: c.ID, Spec: spec}
@@ -129,7 +129,7 @@ func (es *Execs) Start(ctx context.Context, ref string, options core.ExecStartOp
 		}
 		connected.Stdin, connected.Stdout, connected.Stderr = run.Spec.AttachStdin, run.Spec.AttachStdout, run.Spec.AttachStderr
 		if run.Spec.Tty {
-			connected.DetachKeys, _ = detachKeys(run.Spec.DetachKeys) // checked at creation
+			connected.DetachKeys, _ = define.DetachKeys(run.Spec.DetachKeys) // checked at creation
 		}
 		streams = &connected
 	}
@@ -221,7 +221,7 @@ func (es *Execs) Resize(ctx context.Context, ref string, height, width uint) err
 	if !running {
 		return core.Conflict("cannot resize a stopped container: exec %s is not running", ref)
 	}
-	return es.ports.Console.Resize(ctx, exec.ContainerID, exec.ID, height, width)
+	return es.ports.Terminals.Resize(ctx, exec.ContainerID, exec.ID, height, width)
 }
 
 // of lists the execs of a container that run.

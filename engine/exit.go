@@ -6,6 +6,7 @@ import (
 
 	"github.com/berth-engine/berth/core"
 	"github.com/berth-engine/berth/engine/define"
+	"github.com/berth-engine/berth/lib/failpoint"
 )
 
 // Exited is what the runtime calls when a process ended: the first process of a container, or an exec. It comes in
@@ -40,9 +41,9 @@ func (l *Lifecycle) takeDown(ctx context.Context, b *box, status core.ExitStatus
 		return // told twice: by the shim and by restore
 	}
 	l.health.Stop(b.id)
-	if err := l.ports.Sandboxes.Close(ctx, was.ID); err != nil {
-		l.log.Error("take down the network of a container", "container", was.ID, "error", err)
-	}
+	l.attempt(ctx, was, "take down the network of a container", "exit:before-network", func(ctx context.Context) error {
+		return l.ports.Sandboxes.Close(ctx, was.ID)
+	})
 	again, delay := l.nextTry(b, was, status)
 	c := b.Change(func(c *core.Container) {
 		if again {
@@ -83,7 +84,9 @@ func (l *Lifecycle) takeDown(ctx context.Context, b *box, status core.ExitStatus
 		l.autoRemove(ctx, b)
 		return
 	}
-	l.save(ctx, c, true)
+	l.attempt(ctx, c, "record the end of a container", "exit:before-record", func(ctx context.Context) error {
+		return l.ports.Records.Save(context.WithoutCancel(ctx), c, true)
+	})
 	l.letGo(ctx, c)
 	if again {
 		l.scheduleRestart(b, delay)
@@ -106,11 +109,23 @@ func (l *Lifecycle) tellNetworks(ctx context.Context, c *core.Container, action 
 
 // letGo frees what a container held while it ran, once its end is recorded.
 func (l *Lifecycle) letGo(ctx context.Context, c *core.Container) {
-	if err := l.ports.Runtime.Delete(ctx, c.ID); err != nil {
-		l.log.Error("remove what is left of a process", "container", c.ID, "error", err)
+	l.attempt(ctx, c, "remove what is left of a process", "exit:before-process", func(ctx context.Context) error {
+		return l.ports.Runtime.Delete(ctx, c.ID)
+	})
+	l.attempt(ctx, c, "let go of the volumes of a container", "exit:before-volumes", func(ctx context.Context) error {
+		return l.mounts.LetGo(ctx, c)
+	})
+}
+
+// attempt does a part of what follows an end, at a failpoint. What fails is told to the log: the container has ended, and
+// the other parts are to be done all the same.
+func (l *Lifecycle) attempt(ctx context.Context, c *core.Container, what, failpointName string, do func(ctx context.Context) error) {
+	err := failpoint.Hit(failpointName)
+	if err == nil {
+		err = do(ctx)
 	}
-	if err := l.mounts.LetGo(ctx, c); err != nil {
-		l.log.Error("let go of the volumes of a container", "container", c.ID, "error", err)
+	if err != nil {
+		l.log.Error(what, "container", c.ID, "error", err)
 	}
 }
 

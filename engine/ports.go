@@ -45,23 +45,6 @@ type Runtime interface {
 	Adopt(ctx context.Context) ([]core.Adopted, error)
 }
 
-// Console is what the engine needs of the runtime organ: streams and terminals.
-type Console interface {
-	// Attach connects a client with the first process. For a container that has not started it queues the client
-	// until Start. Either has happened when it returns; done is closed when the attachment is over (detached, output
-	// at its end, client gone).
-	Attach(ctx context.Context, id core.ContainerID, streams core.Streams) (done <-chan struct{}, err error)
-	// Resize sets the size of the terminal of the first process, or of an exec.
-	Resize(ctx context.Context, id core.ContainerID, exec core.ExecID, height, width uint) error
-}
-
-// Meter is what the engine needs of the runtime organ: numbers.
-type Meter interface {
-	Stats(ctx context.Context, id core.ContainerID) (core.Stats, error)
-	// Processes runs ps(1) with arguments and keeps the rows of the container's processes.
-	Processes(ctx context.Context, id core.ContainerID, psArgs []string) (titles []string, rows [][]string, err error)
-}
-
 // Sandboxes is what the engine needs of the network organ: containers in networks.
 type Sandboxes interface {
 	// Open makes the namespace, joins the networks, publishes the ports. An error leaves nothing behind.
@@ -87,22 +70,10 @@ type Images interface {
 	Lookup(ctx context.Context, ref string, platform core.Platform) (core.Image, error)
 }
 
-// Logs is what the engine needs of the logs organ. The shims write; it reads.
-type Logs interface {
-	// Read opens the log of a container; done is closed when its process ended (it ends a Follow).
-	Read(ctx context.Context, path string, options core.LogOptions, done <-chan struct{}) (core.LogReader, error)
-	Remove(ctx context.Context, path string) error
-}
-
 // Records keeps what must survive the daemon, and the machine.
 type Records interface {
 	// Save writes a container's record; with durable it is on the disk before Save returns, else soon.
 	Save(ctx context.Context, c *core.Container, durable bool) error
 	Delete(ctx context.Context, id core.ContainerID) error
 	All(ctx context.Context) ([]*core.Container, error)
-}
-
-// BuildCache is what the engine needs of the build organ, for `system df`.
-type BuildCache interface {
-	Usage(ctx context.Context) ([]core.BuildCacheRecord, error)
 }

@@ -65,7 +65,9 @@ func (l *Lifecycle) healthChanged(c *core.Container) {
 	if c.State.Health.Status != core.HealthUnhealthy || action == "" || action == "none" {
 		return
 	}
-	// Whoever tells the verdict is the check itself, which ends with the container.
+	// The verdict is final: no later check may find the container healthy while it is being ended. Whoever tells the
+	// verdict is the check itself, which must not wait for what follows.
+	l.health.Stop(c.ID)
 	go func() {
 		if err := l.onFailure(context.Background(), string(c.ID), action); err != nil {
 			l.log.Error("an unhealthy container", "container", c.ID, "action", action, "error", err)

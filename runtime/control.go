@@ -190,7 +190,7 @@ func (r *Runtime) Delete(ctx context.Context, id core.ContainerID) error {
 // (a disk that does not answer) can take longer than anybody wants to wait.
 const endTime = 30 * time.Second
 
-// end lets the shim delete its container, or does so itself when the shim can't.
+// end lets the shim delete the container, or does so itself when the shim can't.
 func (r *Runtime) end(ctx context.Context, b *box) error {
 	b.mu.Lock()
 	l, paths := b.link, b.paths
@@ -210,10 +210,9 @@ func (r *Runtime) end(ctx context.Context, b *box) error {
 		err = errorOf(reply)
 	}
 	if !errors.Is(err, errLost) {
-		r.options.Logger.Error("a shim could not delete its container and is killed", "container", b.id, "error", err)
-		if err := syscall.Kill(l.pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
-			return core.Internal("kill of a shim: %w", err)
-		}
+		r.options.Logger.Error("a shim could not delete its container, so we do", "container", b.id, "error", err)
+		r.pool.distrust(l.shim)
+		l.conn.Close()
 	}
 	<-l.gone
 	return r.clear(b.id, paths)

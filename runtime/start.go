@@ -8,12 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
-
-	"github.com/docker/go-units"
 
 	"github.com/berth-engine/berth/core"
 	"github.com/berth-engine/berth/linux/cgroup"
@@ -57,7 +54,6 @@ func (r *Runtime) Start(ctx context.Context, launch core.Launch) (core.Started, 
 	if err != nil {
 		b.dropAll()
 	}
-	r.pool.taken()
 	return started, err
 }
 
@@ -91,12 +87,13 @@ type attempt struct {
 // launch hands the start to a shim and waits for its answer.
 func (r *Runtime) launch(ctx context.Context, b *attempt) (core.Started, error) {
 	m, files := b.message, slices.Clone(b.files)
-	s, err := r.pool.take(ctx, m.Start.HostMounts)
+	s, conn, err := r.pool.take(ctx, m.Start.HostMounts)
 	if err != nil {
 		b.dropWaiting()
 		return core.Started{}, err
 	}
-	l, waited := b.connect(s.conn, s.pid)
+	defer r.pool.over(s)
+	l, waited := b.connect(conn, s)
 	b.clients = append(b.clients, waited...)
 	m.Start.Attach = nil
 	for _, a := range b.clients {
@@ -113,7 +110,7 @@ func (r *Runtime) launch(ctx context.Context, b *attempt) (core.Started, error) 
 	if err == nil {
 		err = errorOf(reply)
 	}
-	// The shim undoes its attempt and ends; one that does not is killed, and the rest is ours.
+	// The shim undoes its attempt and ends the conversation; with one that does not we end it, and the rest is ours.
 	undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTime)
 	defer cancel()
 	if errors.Is(err, ctx.Err()) && ctx.Err() != nil {
@@ -122,9 +119,8 @@ func (r *Runtime) launch(ctx context.Context, b *attempt) (core.Started, error) 
 	select {
 	case <-l.gone:
 	case <-undo.Done():
-		if kerr := syscall.Kill(s.pid, syscall.SIGKILL); kerr != nil && !errors.Is(kerr, syscall.ESRCH) {
-			err = errors.Join(err, kerr)
-		}
+		r.pool.distrust(s)
+		l.conn.Close()
 		<-l.gone
 	}
 	if cerr := r.clear(b.id, nil); cerr != nil {
@@ -148,7 +144,7 @@ func (r *Runtime) startMessage(launch core.Launch) (*wire.Message, []*os.File, e
 	if err := devices.Inject(r.options.CDI, spec, c.Host.DeviceRequests); err != nil {
 		return nil, nil, err
 	}
-	log, err := logOf(c, launch.LogPath)
+	log, err := r.logOf(c, launch.LogPath)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -174,53 +170,6 @@ func (r *Runtime) startMessage(launch core.Launch) (*wire.Message, []*os.File, e
 	return &wire.Message{Container: c.ID, Start: start}, files, nil
 }
 
-// logOf reads the options of the drivers that write the file.
-func logOf(c *core.Container, path string) (*wire.Log, error) {
-	if path == "" || c.Host.LogConfig.Type == "none" {
-		return nil, nil
-	}
-	log := &wire.Log{Path: path}
-	options := c.Host.LogConfig.Config
-	var err error
-	if text := options["max-size"]; text != "" && text != "-1" {
-		if log.MaxSize, err = units.FromHumanSize(text); err != nil {
-			return nil, core.Invalid("invalid value for max-size: %w", err)
-		}
-	}
-	if text := options["max-file"]; text != "" {
-		if log.MaxFiles, err = strconv.Atoi(text); err != nil || log.MaxFiles < 1 {
-			return nil, core.Invalid("max-file cannot be less than 1")
-		}
-	}
-	if text := options["compress"]; text != "" {
-		if log.Compress, err = strconv.ParseBool(text); err != nil {
-			return nil, core.Invalid("invalid value for compress: %w", err)
-		}
-	}
-	log.Attrs = attrsOf(c, options)
-	return log, nil
-}
-
-// attrsOf are the labels and variables that records shall carry.
-func attrsOf(c *core.Container, options map[string]string) map[string]string {
-	attrs := map[string]string{}
-	for key := range strings.SplitSeq(options["labels"], ",") {
-		if value, ok := c.Config.Labels[key]; ok {
-			attrs[key] = value
-		}
-	}
-	wanted := strings.Split(options["env"], ",")
-	for _, variable := range c.Config.Env {
-		if key, value, ok := strings.Cut(variable, "="); ok && slices.Contains(wanted, key) {
-			attrs[key] = value
-		}
-	}
-	if len(attrs) == 0 {
-		return nil
-	}
-	return attrs
-}
-
 // errorOf puts Docker's words before what a shim says. Kinds are wire.Kind.
 func errorOf(reply *wire.Reply) error {
 	switch reply.Kind {
@@ -228,6 +177,8 @@ func errorOf(reply *wire.Reply) error {
 		return core.Invalid("%s", reply.Error)
 	case wire.KindCreate:
 		return core.Invalid("failed to create task for container: failed to create shim task: OCI runtime create failed: runc create failed: %s: unknown", reply.Error)
+	case wire.KindLog:
+		return core.Internal("%s%s", logPrefix, reply.Error)
 	case wire.KindExec:
 		return core.Invalid("OCI runtime exec failed: exec failed: %s: unknown", reply.Error)
 	case wire.KindGone:

@@ -26,15 +26,15 @@ import (
 	"github.com/berth-engine/berth/shim/wire"
 )
 
-// container is the one container of this shim.
+// container is one of the few containers of this shim.
 type container struct {
-	id      core.ContainerID
-	dir     string
-	spec    *specs.Spec
-	who     wire.Who
-	cache   string
-	logger  *slog.Logger
-	filters *filters
+	id     core.ContainerID
+	dir    string
+	spec   *specs.Spec
+	who    wire.Who
+	cache  string
+	logger *slog.Logger
+	shared *shared
 	// report sends what happens to the daemon, if there is one at the moment.
 	report func(m *wire.Message) bool
 
@@ -43,13 +43,9 @@ type container struct {
 	ready      chan struct{}     // closed when the start is over, well or not
 	destroyed  chan struct{}     // closed when cgroup and libcontainer's state are gone
 
-	// starting is held while a process is started: libcontainer marks every open file close-on-exec then, and a
-	// stray child must not be reaped.
+	// starting is held while a process is started or limits change: libcontainer's state of a container is for one at a
+	// time.
 	starting sync.Mutex
-
-	// calls is read-held while a program runs that is waited for, and held while orphans are buried. It comes after
-	// starting.
-	calls sync.RWMutex
 
 	mu     sync.Mutex // guards what follows
 	run    runner     // nil: there is no process
@@ -62,7 +58,7 @@ type container struct {
 func (c *container) rootfs() string { return filepath.Join(c.dir, "rootfs") }
 
 // start makes the root file system, the namespaces and the cgroup and runs the first process. An error leaves
-// nothing behind but the folder and the mount, which go with the shim.
+// nothing behind but the folder and the mount, which cleanup removes.
 func (c *container) start(m *wire.Start, netns *os.File, clients []attachment) (err error) {
 	c.starting.Lock()
 	defer c.starting.Unlock()
@@ -83,6 +79,7 @@ func (c *container) start(m *wire.Start, netns *os.File, clients []attachment) (
 	if err != nil {
 		return errors.Join(err, p.abandon())
 	}
+	p.orphans = c.shared.orphans
 	if err := run.Run(p); err != nil {
 		if m.Streams.Terminal {
 			closeClients(clients)
@@ -111,7 +108,6 @@ func (c *container) started(run runner, p *process, m *wire.Start, clients []att
 	if c.paths, perr = run.Paths(); perr != nil && !errors.Is(perr, os.ErrNotExist) {
 		err = errors.Join(err, perr)
 	}
-	go c.reapOrphans()
 	if err = errors.Join(err, c.keepState()); err != nil {
 		// It runs, but nobody could look after it.
 		c.mu.Lock()
@@ -293,6 +289,7 @@ func (c *container) exec(id core.ExecID, m *wire.Exec, clients []attachment) (*p
 	if !m.Streams.Terminal {
 		p.connect(clients)
 	}
+	p.orphans = c.shared.orphans
 	if err := run.Run(p); err != nil {
 		if m.Streams.Terminal {
 			closeClients(clients)
@@ -420,7 +417,7 @@ func (c *container) state() *wire.State {
 	return s
 }
 
-// cleanup removes the folder, and the mount where the namespace's end does not.
+// cleanup removes the mounts and the folder.
 func (c *container) cleanup() error {
 	var err error
 	if c.hostMounts {

@@ -73,9 +73,9 @@ func (f *foreign) do(cmd *exec.Cmd) error {
 	if cmd.Stderr == nil {
 		cmd.Stderr = &said
 	}
-	f.c.calls.RLock() // the program is a child of ours, and waited for here
+	end := f.c.shared.orphans.start() // the program is a child of ours, and waited for here
 	err := cmd.Run()
-	f.c.calls.RUnlock()
+	end(0)
 	if err == nil {
 		return nil
 	}
@@ -144,18 +144,10 @@ func (f *foreign) run(p *process) error {
 	if console == nil {
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = p.lib.Stdin, p.lib.Stdout, p.lib.Stderr
 	}
-	if err := f.do(cmd); err != nil {
-		return err
-	}
-	pid, err := pidOf(pidFile)
+	child, err := f.launch(p, cmd, pidFile)
 	if err != nil {
 		return err
 	}
-	child, err := os.FindProcess(pid)
-	if err != nil {
-		return err
-	}
-	p.handle = found{child}
 	if console != nil {
 		if err := p.acceptConsole(console); err != nil {
 			return errors.Join(err, child.Kill())
@@ -165,10 +157,32 @@ func (f *foreign) run(p *process) error {
 		return nil
 	}
 	if err := f.do(f.command("start", string(f.c.id))); err != nil {
+		_ = child.Kill() // it may be gone, or wait for ever to be started
 		_, werr := child.Wait()
+		p.orphans.forget(p.pid)
 		return errors.Join(err, ignoreChild(werr))
 	}
 	return nil
+}
+
+// launch calls the program that leaves a process behind, which becomes this shim's child: from the program's end on
+// it is known to be waited for.
+func (f *foreign) launch(p *process, cmd *exec.Cmd, pidFile string) (*os.Process, error) {
+	end := p.orphans.start()
+	defer func() { end(p.pid) }()
+	if err := f.do(cmd); err != nil {
+		return nil, err
+	}
+	pid, err := pidOf(pidFile)
+	if err != nil {
+		return nil, err
+	}
+	child, err := os.FindProcess(pid)
+	if err != nil {
+		return nil, err
+	}
+	p.pid, p.handle = pid, child
+	return child, nil
 }
 
 // ignoreChild drops the news that somebody else has buried a process that was to be waited for.
@@ -270,8 +284,3 @@ func (f *foreign) Destroy() error {
 	}
 	return f.do(f.command("delete", "--force", string(f.c.id)))
 }
-
-// found is a child of this process that another program has started.
-type found struct{ *os.Process }
-
-func (f found) Pid() (int, error) { return f.Process.Pid, nil }

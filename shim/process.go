@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/berth-engine/berth/core"
-	"github.com/berth-engine/berth/lib/jsonlog"
+	"github.com/berth-engine/berth/core/logopt"
 	"github.com/berth-engine/berth/shim/wire"
 )
 
@@ -34,6 +34,7 @@ type process struct {
 	child   []*os.File // the process's ends of the pipes, closed here once it has them
 	tty     *os.File   // the terminal's master; nil without terminal, set before started is closed
 	console *os.File   // the socket on which libcontainer's init sends the master
+	orphans *orphans   // where its number is known as ours until wait
 	pid     int
 	at      time.Time
 	noted   chan struct{} // closed when the daemon knows how it ended
@@ -63,7 +64,7 @@ func newProcess(id core.ExecID, p *specs.Process, init bool) *process {
 }
 
 // open makes the streams: pipes, or the socket over which the terminal comes. The pumps start with connect.
-func (p *process) open(want wire.Streams, log *wire.Log, s *streams) (err error) {
+func (p *process) open(want wire.Streams, log *logopt.Plan, s *streams) (err error) {
 	p.streams = s
 	s.terminal, s.stdinOnce = want.Terminal, want.StdinOnce
 	defer func() {
@@ -72,9 +73,8 @@ func (p *process) open(want wire.Streams, log *wire.Log, s *streams) (err error)
 		}
 	}()
 	if log != nil {
-		s.log, err = jsonlog.Open(log.Path, jsonlog.Options{MaxSize: log.MaxSize, MaxFiles: log.MaxFiles, Compress: log.Compress, Attrs: log.Attrs})
-		if err != nil {
-			return fmt.Errorf("open log: %w", err)
+		if s.log, err = openLog(log, s.logger); err != nil {
+			return unlogged{err}
 		}
 	}
 	if want.Terminal {
@@ -119,14 +119,11 @@ func (p *process) open(want wire.Streams, log *wire.Log, s *streams) (err error)
 // terminal's master is waiting on the console socket. A terminal's output flows after connect.
 func (p *process) running(openStdin bool) error {
 	p.closeChild()
-	pid, err := p.handle.Pid()
-	if err != nil {
-		return err
-	}
-	p.pid, p.at = pid, time.Now()
+	p.at = time.Now()
 	if p.console == nil {
 		return nil
 	}
+	var err error
 	p.tty, err = receiveFile(p.console)
 	p.console.Close()
 	p.console = nil
@@ -226,6 +223,7 @@ const drainTime = 2 * time.Second
 // wait returns how the process ended, with all of its output written out. The streams are still to be closed.
 func (p *process) wait() (wire.Exit, error) {
 	state, err := p.handle.Wait()
+	p.orphans.forget(p.pid)
 	exit := wire.Exit{Code: 255, At: time.Now()}
 	if state != nil {
 		err = nil // the error only says that the code is not 0

@@ -18,7 +18,7 @@ import (
 
 // runner is an OCI runtime with the one container: libcontainer in this process, or a program.
 type runner interface {
-	// Run starts the first process, or a further one.
+	// Run starts the first process, or a further one, which belongs to whoever calls its wait from then on.
 	Run(p *process) error
 	// Signal sends a signal to the first process. One that is gone is errGone.
 	Signal(signal unix.Signal) error
@@ -34,7 +34,6 @@ type runner interface {
 
 // handle is a process that runs.
 type handle interface {
-	Pid() (int, error)
 	Wait() (*os.ProcessState, error)
 	Signal(signal os.Signal) error
 }
@@ -70,7 +69,12 @@ func (n *native) Run(p *process) error {
 	if err := n.passFilter(p, config.Seccomp); err != nil {
 		return err
 	}
+	end := p.orphans.start()
 	err := n.lib.Run(p.lib)
+	if err == nil {
+		p.pid, err = p.lib.Pid()
+	}
+	end(p.pid)
 	switch {
 	case err == nil:
 		return nil
@@ -85,7 +89,7 @@ func (n *native) passFilter(p *process, profile *configs.Seccomp) error {
 	if profile == nil {
 		return nil
 	}
-	file, err := n.c.filters.get(profile, n.c.cache)
+	file, err := n.c.shared.filters.get(profile, n.c.cache)
 	if err != nil {
 		return created{err}
 	}

@@ -13,7 +13,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/berth-engine/berth/lib/jsonlog"
 	"github.com/berth-engine/berth/shim/wire"
 )
 
@@ -32,7 +31,7 @@ const lingering = 10 * time.Second
 type streams struct {
 	terminal  bool
 	stdinOnce bool
-	log       *jsonlog.Writer // nil: none
+	log       sink // nil: none
 	tell      func(number uint64)
 	logger    *slog.Logger
 

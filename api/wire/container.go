@@ -14,6 +14,7 @@ import (
 	"github.com/moby/moby/api/types/storage"
 
 	"github.com/berth-engine/berth/core"
+	"github.com/berth-engine/berth/core/logopt"
 )
 
 // snapshotter is what images and containers stand on; Docker shows it as the storage driver.
@@ -32,7 +33,7 @@ func ContainerInspect(view core.ContainerView, version Version) any {
 		ResolvConfPath:  inside(c.Dir, "resolv.conf"),
 		HostnamePath:    inside(c.Dir, "hostname"),
 		HostsPath:       inside(c.Dir, "hosts"),
-		LogPath:         c.LogPath,
+		LogPath:         logPath(c),
 		Name:            "/" + c.Name,
 		RestartCount:    c.RestartCount,
 		Driver:          snapshotter,
@@ -359,4 +360,12 @@ func ExecInspect(e core.Exec) any {
 		shape.ExitCode = &e.ExitCode
 	}
 	return shape
+}
+
+// logPath is the log file that other programs may read; the other drivers' files are the engine's own.
+func logPath(c *core.Container) string {
+	if c.Host.LogConfig.Type != logopt.JSONFile {
+		return ""
+	}
+	return c.LogPath
 }

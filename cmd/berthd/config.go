@@ -15,6 +15,8 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+
+	"github.com/berth-engine/berth/core/logopt"
 )
 
 // config is what flags and daemon.json say, in dockerd's names. A key may stand in one of the two only.
@@ -263,6 +265,9 @@ func (c *config) check(flags *pflag.FlagSet) error {
 		if !strings.Contains(label, "=") {
 			return fmt.Errorf("bad attribute format: %s", label)
 		}
+	}
+	if err := logopt.Check(c.LogDriver, c.LogOpts); err != nil {
+		return fmt.Errorf("failed to set log opts: %w", err)
 	}
 	if err := c.checkDefaults(); err != nil {
 		return err

@@ -72,7 +72,6 @@ func definitionDefaults(c *config, known engine.Facts) define.Defaults {
 	d := define.Defaults{
 		ContainersDir: filepath.Join(c.DataRoot, "containers"),
 		Log:           core.LogConfig{Type: c.LogDriver, Config: c.LogOpts},
-		LogDrivers:    logDrivers,
 		Runtimes:      c.runtimeNames(),
 		ShmSize:       shm,
 		IpcMode:       c.DefaultIPC,

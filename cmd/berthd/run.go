@@ -118,7 +118,7 @@ func open(ctx context.Context, c *config, h *house, log *slog.Logger) (http.Hand
 		return nil, err
 	}
 	processes, err := runtime.New(runtime.Options{
-		ExecRoot: c.ExecRoot, ShimPath: shim, Warm: warmShims, Memory: known.Memory, CDI: c.cdiFolders(), Programs: c.programs(),
+		ExecRoot: c.ExecRoot, ShimPath: shim, TunnelPath: filepath.Join(filepath.Dir(shim), "berth-log"), Warm: warmShims, Memory: known.Memory, CDI: c.cdiFolders(), Programs: c.programs(),
 		OnExit: func(exit core.Exit) { e.Lifecycle.Exited(exit) },
 		Logger: log,
 	})
@@ -139,7 +139,7 @@ func open(ctx context.Context, c *config, h *house, log *slog.Logger) (http.Hand
 	catalog := imagePort{images.Images(), images.Catalog()}
 	e = engine.New(engine.Ports{
 		Images: catalog, ImageStore: catalog, Layers: images.Layers(),
-		Runtime: processes, Console: processes, Meter: processes,
+		Runtime: processes, Terminals: processes, Meter: processes,
 		Networks: networks.Networks, Sandboxes: networks.Sandboxes,
 		Volumes: volumes, VolumeStore: volumes,
 		Logs: reader, Records: records, Journal: journal, Cache: builder,

@@ -13,7 +13,6 @@ import (
 type Defaults struct {
 	ContainersDir string
 	Log           core.LogConfig
-	LogDrivers    []string
 	Runtimes      []string // the first is the default
 	ShmSize       int64    // bytes
 	IpcMode       string   // "private" or "shareable"
@@ -38,7 +37,7 @@ func Complete(c *core.Container, d *Defaults) (warnings []string, err error) {
 			}
 		}
 	}
-	if err := completeLog(c, d); err != nil {
+	if err := Log(c, d.Log); err != nil {
 		return nil, err
 	}
 	if host.Runtime == "" {
@@ -74,22 +73,4 @@ func Complete(c *core.Container, d *Defaults) (warnings []string, err error) {
 		return nil, err
 	}
 	return Host(c, d.Facts)
-}
-
-// completeLog chooses the log driver and says where it writes.
-func completeLog(c *core.Container, d *Defaults) error {
-	log := &c.Host.LogConfig
-	if log.Type == "" {
-		*log = core.LogConfig{Type: d.Log.Type, Config: MergeMaps(log.Config, d.Log.Config)}
-	}
-	if !slices.Contains(d.LogDrivers, log.Type) {
-		return core.Invalid("logger: no log driver named '%s' is registered", log.Type)
-	}
-	if err := LogOptions(*log); err != nil {
-		return err
-	}
-	if log.Type == "json-file" {
-		c.LogPath = filepath.Join(c.Dir, string(c.ID)+"-json.log")
-	}
-	return nil
 }

@@ -2,8 +2,6 @@ package define
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 
 	"github.com/berth-engine/berth/core"
@@ -78,20 +76,5 @@ func Endpoints(c *core.Container) error {
 		endpoints = map[string]*core.Endpoint{core.NetworkNone: {}}
 	}
 	c.Endpoints = endpoints
-	return nil
-}
-
-// LogOptions refuses options that the log driver does not know.
-func LogOptions(log core.LogConfig) error {
-	if log.Type != "json-file" {
-		return nil
-	}
-	for _, key := range slices.Sorted(maps.Keys(log.Config)) {
-		switch key {
-		case "max-size", "max-file", "compress", "labels", "labels-regex", "env", "env-regex", "tag", "mode", "max-buffer-size":
-		default:
-			return core.Invalid("unknown log opt '%s' for json-file log driver", key)
-		}
-	}
 	return nil
 }

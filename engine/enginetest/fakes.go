@@ -436,6 +436,7 @@ func (Logs) Remove(context.Context, string) error { return nil }
 type emptyLog struct{}
 
 func (emptyLog) Next() (core.LogLine, error) { return core.LogLine{}, io.EOF }
+func (emptyLog) Buffered() bool              { return false }
 func (emptyLog) Close() error                { return nil }
 
 // Journal keeps events in memory.

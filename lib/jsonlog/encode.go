@@ -38,9 +38,9 @@ func NewEncoder(attrs map[string]string) *Encoder {
 		} else {
 			e.attrs = append(e.attrs, `,"`...)
 		}
-		e.attrs = appendEscaped(e.attrs, []byte(key))
+		e.attrs = AppendEscaped(e.attrs, []byte(key))
 		e.attrs = append(e.attrs, `":"`...)
-		e.attrs = appendEscaped(e.attrs, []byte(attrs[key]))
+		e.attrs = AppendEscaped(e.attrs, []byte(attrs[key]))
 		e.attrs = append(e.attrs, '"')
 	}
 	e.attrs = append(e.attrs, '}')
@@ -50,7 +50,7 @@ func NewEncoder(attrs map[string]string) *Encoder {
 // Append appends one record and its line feed to buffer.
 func (e *Encoder) Append(buffer []byte, stderr bool, t time.Time, line []byte) []byte {
 	buffer = append(buffer, `{"log":"`...)
-	buffer = appendEscaped(buffer, line)
+	buffer = AppendEscaped(buffer, line)
 	if stderr {
 		buffer = append(buffer, `","stream":"stderr"`...)
 	} else {
@@ -96,8 +96,8 @@ var plain = func() (table [256]bool) {
 	return table
 }()
 
-// appendEscaped appends the inside of a JSON string. Bytes that are no UTF-8 become the replacement character.
-func appendEscaped(buffer, s []byte) []byte {
+// AppendEscaped appends the inside of a JSON string. Bytes that are no UTF-8 become the replacement character.
+func AppendEscaped(buffer, s []byte) []byte {
 	start := 0
 	for i := 0; i < len(s); {
 		b := s[i]

@@ -23,6 +23,7 @@ const (
 	numberOutput
 	numberPolicy
 	numberReboot
+	numberDisk
 )
 
 // begin starts a daemon that has an image.

@@ -1,4 +1,5 @@
-package engine
+// Package console is the room of the engine that looks into containers: attachments, terminals, logs, processes, numbers.
+package console
 
 import (
 	"context"
@@ -10,33 +11,72 @@ import (
 	"strings"
 	"time"
 
-	"github.com/moby/term"
-
 	"github.com/berth-engine/berth/core"
+	"github.com/berth-engine/berth/engine/define"
 )
 
-// Consoles look into running containers.
+// Containers is what the consoles need of the noun container.
+type Containers interface {
+	// Find gives a container as it is now, and a channel that is closed when its process has ended; it is closed
+	// already when none runs.
+	Find(ref string) (c *core.Container, ended <-chan struct{}, err error)
+	// Hold is Find that waits until no verb works on the container; none begins before release is called.
+	Hold(ctx context.Context, ref string) (c *core.Container, release func(), err error)
+}
+
+// Terminals is what the engine needs of the runtime organ: streams and terminals.
+type Terminals interface {
+	// Attach connects a client with the first process. For a container that has not started it queues the client
+	// until Start. Either has happened when it returns; done is closed when the attachment is over (detached, output
+	// at its end, client gone).
+	Attach(ctx context.Context, id core.ContainerID, streams core.Streams) (done <-chan struct{}, err error)
+	// Resize sets the size of the terminal of the first process, or of an exec.
+	Resize(ctx context.Context, id core.ContainerID, exec core.ExecID, height, width uint) error
+}
+
+// Meter is what the engine needs of the runtime organ: numbers.
+type Meter interface {
+	Stats(ctx context.Context, id core.ContainerID) (core.Stats, error)
+	// Processes runs ps(1) with arguments and keeps the rows of the container's processes.
+	Processes(ctx context.Context, id core.ContainerID, psArgs []string) (titles []string, rows [][]string, err error)
+}
+
+// Logs is what the engine needs of the logs organ to read. The shims write.
+type Logs interface {
+	// Read opens the log of a container; done is closed when its process ended (it ends a Follow).
+	Read(ctx context.Context, path string, options core.LogOptions, done <-chan struct{}) (core.LogReader, error)
+}
+
+// Publisher is where events go.
+type Publisher interface {
+	// Container publishes an event of a container, with more attributes than those that every one has.
+	Container(c *core.Container, action string, more map[string]string)
+}
+
+// Consoles look into containers.
 type Consoles struct {
-	*ground
+	containers Containers
+	terminals  Terminals
+	meter      Meter
+	logs       Logs
+	events     Publisher
+}
+
+// New makes the consoles.
+func New(containers Containers, terminals Terminals, meter Meter, logs Logs, events Publisher) *Consoles {
+	return &Consoles{containers: containers, terminals: terminals, meter: meter, logs: logs, events: events}
 }
 
 // Attach connects a client with the container's streams. One that has not started yet is connected when it starts.
 // A client that has its answer may start the container at once: so the answer is given, and the client queued, while
 // no start can come between.
 func (s *Consoles) Attach(ctx context.Context, ref string, options core.AttachOptions, hijack core.Hijack) error {
-	b, err := s.table.find(ref)
+	c, release, err := s.containers.Hold(ctx, ref)
 	if err != nil {
 		return err
 	}
-	keys, err := detachKeys(options.DetachKeys)
-	if err != nil {
-		return err
-	}
-	if err := b.op.take(ctx); err != nil {
-		return err
-	}
-	done, err := s.attach(ctx, b, options, keys, hijack)
-	b.op.release()
+	done, err := s.attach(ctx, c, options, hijack)
+	release()
 	if err != nil {
 		return err
 	}
@@ -47,9 +87,12 @@ func (s *Consoles) Attach(ctx context.Context, ref string, options core.AttachOp
 	return nil
 }
 
-// attach is Attach up to the moment when the client is connected or queued; the caller holds op.
-func (s *Consoles) attach(ctx context.Context, b *box, options core.AttachOptions, keys []byte, hijack core.Hijack) (done <-chan struct{}, err error) {
-	c := b.View()
+// attach is Attach up to the moment when the client is connected or queued; the caller holds the container.
+func (s *Consoles) attach(ctx context.Context, c *core.Container, options core.AttachOptions, hijack core.Hijack) (done <-chan struct{}, err error) {
+	keys, err := define.DetachKeys(options.DetachKeys)
+	if err != nil {
+		return nil, err
+	}
 	switch c.State.Status {
 	case core.StatusPaused:
 		return nil, core.Conflict("container %s is paused, unpause the container before attach", c.ID)
@@ -77,19 +120,7 @@ func (s *Consoles) attach(ctx context.Context, b *box, options core.AttachOption
 		streams.DetachKeys = keys
 	}
 	s.events.Container(c, "attach", nil)
-	return s.ports.Console.Attach(ctx, c.ID, streams)
-}
-
-// detachKeys reads what the user writes ("ctrl-p,ctrl-q"); nothing means Docker's default.
-func detachKeys(s string) ([]byte, error) {
-	if s == "" {
-		return []byte{16, 17}, nil
-	}
-	keys, err := term.ToBytes(s)
-	if err != nil {
-		return nil, core.Invalid("invalid detach keys (%s) provided", s)
-	}
-	return keys, nil
+	return s.terminals.Attach(ctx, c.ID, streams)
 }
 
 // replay writes what the container has written so far.
@@ -137,15 +168,14 @@ func closedChannel() chan struct{} {
 
 // Resize sets the size of the container's terminal.
 func (s *Consoles) Resize(ctx context.Context, ref string, height, width uint) error {
-	b, err := s.table.find(ref)
+	c, _, err := s.containers.Find(ref)
 	if err != nil {
 		return err
 	}
-	c := b.View()
 	if !c.State.Running() {
 		return core.NotRunning(c.ID)
 	}
-	if err := s.ports.Console.Resize(ctx, c.ID, "", height, width); err != nil {
+	if err := s.terminals.Resize(ctx, c.ID, "", height, width); err != nil {
 		return err
 	}
 	s.events.Container(c, "resize", map[string]string{"height": strconv.Itoa(int(height)), "width": strconv.Itoa(int(width))})
@@ -157,16 +187,11 @@ func (s *Consoles) Logs(ctx context.Context, ref string, options core.LogOptions
 	if !options.Stdout && !options.Stderr {
 		return nil, false, core.Invalid("Bad parameters: you must choose at least one stream")
 	}
-	b, err := s.table.find(ref)
+	c, ended, err := s.containers.Find(ref)
 	if err != nil {
 		return nil, false, err
 	}
-	c := b.View()
-	var done <-chan struct{} = closedChannel()
-	if ended, err := b.end(); err == nil {
-		done = ended
-	}
-	reader, err := s.readLog(ctx, c, options, done)
+	reader, err := s.readLog(ctx, c, options, ended)
 	return reader, c.Config.Tty, err
 }
 
@@ -174,7 +199,7 @@ func (s *Consoles) readLog(ctx context.Context, c *core.Container, options core.
 	if c.LogPath == "" {
 		return nil, core.NotImplemented("configured logging driver does not support reading")
 	}
-	return s.ports.Logs.Read(ctx, c.LogPath, options, done)
+	return s.logs.Read(ctx, c.LogPath, options, done)
 }
 
 // Top runs ps with the user's arguments and keeps the rows of the container's processes.
@@ -182,15 +207,14 @@ func (s *Consoles) Top(ctx context.Context, ref, psArgs string) ([]string, [][]s
 	if psArgs == "" {
 		psArgs = "-ef"
 	}
-	b, err := s.table.find(ref)
+	c, _, err := s.containers.Find(ref)
 	if err != nil {
 		return nil, nil, err
 	}
-	c := b.View()
 	if !c.State.Running() {
 		return nil, nil, core.NotRunning(c.ID)
 	}
-	titles, rows, err := s.ports.Meter.Processes(ctx, c.ID, strings.Fields(psArgs))
+	titles, rows, err := s.meter.Processes(ctx, c.ID, strings.Fields(psArgs))
 	if err == nil {
 		s.events.Container(c, "top", nil)
 	}
@@ -199,16 +223,15 @@ func (s *Consoles) Top(ctx context.Context, ref, psArgs string) ([]string, [][]s
 
 // Stats measures a container once. One that does not run has nothing but its name.
 func (s *Consoles) Stats(ctx context.Context, ref string) (core.StatsSample, error) {
-	b, err := s.table.find(ref)
+	c, _, err := s.containers.Find(ref)
 	if err != nil {
 		return core.StatsSample{}, err
 	}
-	c := b.View()
 	sample := core.StatsSample{ID: c.ID, Name: c.Name}
 	if !c.State.Running() {
 		sample.Stats.Read = time.Time{}
 		return sample, nil
 	}
-	sample.Stats, err = s.ports.Meter.Stats(ctx, c.ID)
+	sample.Stats, err = s.meter.Stats(ctx, c.ID)
 	return sample, err
 }
