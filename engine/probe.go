@@ -65,6 +65,9 @@ func (l *Lifecycle) healthChanged(c *core.Container) {
 	if c.State.Health.Status != core.HealthUnhealthy || action == "" || action == "none" {
 		return
 	}
+	if c.StoppedByUser || !c.State.Running() {
+		return // the check failed because the container is being ended
+	}
 	// The verdict is final: no later check may find the container healthy while it is being ended. Whoever tells the
 	// verdict is the check itself, which must not wait for what follows.
 	l.health.Stop(c.ID)
