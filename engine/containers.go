@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 
 	"github.com/berth-engine/berth/core"
 	"github.com/berth-engine/berth/engine/define"
@@ -28,6 +29,8 @@ type Containers struct {
 	life    *Lifecycle
 	volumes *object.Volumes
 	execs   *Execs
+	// defaults are what definitions are completed with; they change when settings are read again.
+	defaults atomic.Pointer[define.Defaults]
 }
 
 // Inspect finds a container and, with size, measures its layers.

@@ -36,7 +36,7 @@ func (cs *Containers) Create(ctx context.Context, request core.CreateRequest) (c
 	if c.Path, c.Args, err = define.Command(&c.Config); err != nil {
 		return "", nil, err
 	}
-	warnings, err := define.Complete(c, &cs.options.Defaults)
+	warnings, err := define.Complete(c, cs.defaults.Load())
 	if err != nil {
 		return "", nil, err
 	}

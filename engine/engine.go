@@ -80,6 +80,7 @@ func New(ports Ports, options Options) *Engine {
 	hub := events.NewHub(ports.Journal)
 	g := &ground{table: newTable(), ports: ports, options: options, events: hub, log: options.Logger}
 	containers := &Containers{ground: g}
+	containers.defaults.Store(&g.options.Defaults)
 	execs := newExecs(g)
 	volumes := object.NewVolumes(ports.VolumeStore, containers, hub)
 	images := object.NewImages(ports.ImageStore, containers)
@@ -98,6 +99,14 @@ func New(ports Ports, options Options) *Engine {
 		System:     system.New(system.Parts{Containers: containers, Images: images, Volumes: volumes, Cache: ports.Cache, Events: hub, Info: options.Facts.Info}),
 		events:     hub,
 	}
+}
+
+// Reload changes what info says of the daemon, and the runtimes that containers may name; the first is the default.
+func (e *Engine) Reload(info core.Info, runtimes []string) {
+	e.System.Reload(info)
+	next := *e.Containers.defaults.Load()
+	next.Runtimes = runtimes
+	e.Containers.defaults.Store(&next)
 }
 
 // Publish hands on an event of something that the engine does not do itself: a pull, a build.

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/berth-engine/berth/core"
@@ -47,6 +48,8 @@ type Runtime struct {
 	pool    *pool
 	host    host // the facts that are the same for all containers
 
+	named atomic.Pointer[named]
+
 	mu    sync.Mutex // guards boxes and last
 	boxes map[core.ContainerID]*box
 	last  uint64 // number of the newest attachment
@@ -62,6 +65,7 @@ func New(options Options) (*Runtime, error) {
 	}
 	// Numbers of attachments go on from the last daemon's, which shims may still have.
 	r := &Runtime{options: options, boxes: map[core.ContainerID]*box{}, last: uint64(time.Now().UnixNano())}
+	r.Change(options.Programs, options.CDI)
 	for _, dir := range []string{r.shims(), r.cache()} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, err
@@ -82,6 +86,17 @@ func New(options Options) (*Runtime, error) {
 		return nil, err
 	}
 	return r, nil
+}
+
+// named is what containers may name: runtimes besides the shim's own, and folders of descriptions of devices.
+type named struct {
+	programs map[string]wire.Program
+	cdi      []string
+}
+
+// Change replaces what containers may name from now on.
+func (r *Runtime) Change(programs map[string]wire.Program, cdi []string) {
+	r.named.Store(&named{programs, cdi})
 }
 
 // Close lets shims without a container go and cuts the connections to the others, which go on without a daemon.

@@ -29,7 +29,7 @@ var names = []string{"", "berth", "runc", "io.containerd.runc.v2"}
 // error means that nothing is left of the attempt.
 func (r *Runtime) Start(ctx context.Context, launch core.Launch) (core.Started, error) {
 	c := launch.Container
-	if _, named := r.options.Programs[c.Host.Runtime]; !named && !slices.Contains(names, c.Host.Runtime) {
+	if _, named := r.named.Load().programs[c.Host.Runtime]; !named && !slices.Contains(names, c.Host.Runtime) {
 		return core.Started{}, core.Invalid("unknown or invalid runtime name: %s", c.Host.Runtime)
 	}
 	r.Ready()
@@ -141,7 +141,7 @@ func (r *Runtime) startMessage(launch core.Launch) (*wire.Message, []*os.File, e
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := devices.Inject(r.options.CDI, spec, c.Host.DeviceRequests); err != nil {
+	if err := devices.Inject(r.named.Load().cdi, spec, c.Host.DeviceRequests); err != nil {
 		return nil, nil, err
 	}
 	log, err := r.logOf(c, launch.LogPath)
@@ -159,7 +159,7 @@ func (r *Runtime) startMessage(launch core.Launch) (*wire.Message, []*os.File, e
 	if strings.HasPrefix(c.Host.IpcMode, "container:") {
 		start.ShareIPC = launch.JoinIPC
 	}
-	if program, named := r.options.Programs[c.Host.Runtime]; named {
+	if program, named := r.named.Load().programs[c.Host.Runtime]; named {
 		start.Program = &program
 	}
 	var files []*os.File

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -74,6 +75,7 @@ type config struct {
 	MaxUploads         int                 `json:"max-concurrent-uploads"`
 	Builder            builderConfig       `json:"builder"`
 
+	level       slog.LevelVar // of the log
 	configFile  string
 	showVersion bool
 	validate    bool

@@ -40,6 +40,7 @@ type closer struct {
 type house struct {
 	log     *slog.Logger
 	closers []closer
+	reload  *reloader
 }
 
 func (h *house) opened(name string, close func() error) {
@@ -76,7 +77,7 @@ func run(ctx context.Context, c *config, hangup <-chan os.Signal, log *slog.Logg
 	}
 	// What start-up needed once is given back before the daemon sits and waits.
 	debug.FreeOSMemory()
-	return serve(ctx, c, listeners, handler, hangup, log)
+	return serve(ctx, c, listeners, handler, hangup, h)
 }
 
 // open makes the organs, the engine on top of them and the API in front.
@@ -151,6 +152,7 @@ func open(ctx context.Context, c *config, h *house, log *slog.Logger) (http.Hand
 	if err := e.Restore(ctx); err != nil {
 		return nil, err
 	}
+	h.reload = &reloader{e, processes, known.Info}
 	return api(c, known.KernelVersion, e, images, builder, log), nil
 }
 
@@ -217,7 +219,8 @@ func beside(name string) (string, error) {
 }
 
 // serve answers requests on every socket until the context ends, then gives requests under way some time.
-func serve(ctx context.Context, c *config, listeners []net.Listener, handler http.Handler, hangup <-chan os.Signal, log *slog.Logger) error {
+func serve(ctx context.Context, c *config, listeners []net.Listener, handler http.Handler, hangup <-chan os.Signal, h *house) error {
+	log := h.log
 	requests, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	s := &http.Server{
@@ -236,7 +239,7 @@ func serve(ctx context.Context, c *config, listeners []net.Listener, handler htt
 		case err := <-failed:
 			return err
 		case <-hangup:
-			log.Info("settings are read at the start only", "signal", "SIGHUP")
+			h.reload.reload(c, log)
 		case <-ctx.Done():
 			log.Info("the daemon stops; containers run on")
 			// Requests that only wait (events, logs, wait) end at once, the others get their time.
