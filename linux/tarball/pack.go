@@ -143,6 +143,9 @@ func (w *Writer) special(folder int, name, as string, st *unix.Stat_t) error {
 		header.Typeflag, header.Name = tar.TypeDir, strings.TrimSuffix(as, "/")+"/"
 	case unix.S_IFLNK:
 		target, err := tree.ReadLink(folder, name)
+		if errors.Is(err, unix.EINVAL) {
+			err = unix.ENOENT // it is no link any more
+		}
 		if err != nil {
 			return err
 		}
