@@ -8,6 +8,7 @@ import (
 	"github.com/berth-engine/berth/core"
 	"github.com/berth-engine/berth/engine/define"
 	"github.com/berth-engine/berth/engine/events"
+	"github.com/berth-engine/berth/engine/files"
 	"github.com/berth-engine/berth/engine/mounts"
 	"github.com/berth-engine/berth/engine/object"
 )
@@ -18,6 +19,7 @@ type ground struct {
 	ports   Ports
 	options Options
 	events  *events.Hub
+	files   *files.Files
 	mounts  *mounts.Mounts
 	log     *slog.Logger
 }

@@ -72,6 +72,7 @@ func (cs *Containers) remove(ctx context.Context, b *box, options core.RemoveOpt
 	ctx = context.WithoutCancel(ctx)
 	c := b.Change(func(c *core.Container) { move(c, core.StatusRemoving) })
 	parts := []step{
+		{name: "files", do: func(ctx context.Context) error { return cs.files.Idle(ctx, c.ID) }},
 		{name: "process", do: func(ctx context.Context) error { return cs.ports.Runtime.Delete(ctx, c.ID) }},
 		{name: "network", do: func(ctx context.Context) error { return cs.ports.Sandboxes.Close(ctx, c.ID) }},
 		{name: "unmount", do: func(ctx context.Context) error { return cs.mounts.LetGo(ctx, c) }},

@@ -125,6 +125,9 @@ func (r *starting) steps() []step {
 }
 
 func (r *starting) rootfs(ctx context.Context) (err error) {
+	if err := r.l.files.Idle(ctx, r.b.id); err != nil {
+		return err
+	}
 	r.launch.Root, err = r.l.ports.Layers.Mounts(ctx, r.b.id)
 	return err
 }

@@ -17,9 +17,12 @@ import (
 	"github.com/berth-engine/berth/build"
 	"github.com/berth-engine/berth/core"
 	"github.com/berth-engine/berth/engine"
+	"github.com/berth-engine/berth/engine/files"
 	"github.com/berth-engine/berth/image"
+	"github.com/berth-engine/berth/image/archive"
 	"github.com/berth-engine/berth/lib/version"
 	"github.com/berth-engine/berth/linux/cgroup"
+	"github.com/berth-engine/berth/linux/rootfs"
 	"github.com/berth-engine/berth/logs"
 	"github.com/berth-engine/berth/network"
 	"github.com/berth-engine/berth/runtime"
@@ -143,6 +146,7 @@ func open(ctx context.Context, c *config, h *house, log *slog.Logger) (http.Hand
 		Networks: networks.Networks, Sandboxes: networks.Sandboxes,
 		Volumes: volumes, VolumeStore: volumes,
 		Logs: reader, Records: records, Journal: journal, Cache: builder,
+		Files: engine.Files{Images: images.Transfers(), Open: openFiles, Ended: filesEnded, Decompress: archive.Decompress},
 	}, engine.Options{
 		Defaults: definitionDefaults(c, known),
 		Facts:    known,
@@ -172,7 +176,7 @@ func openStores(c *config, h *house, log *slog.Logger) (*store.Records, *store.E
 // api puts the Engine API in front of the engine.
 func api(c *config, kernel string, e *engine.Engine, images *image.Organ, builder *build.Builder, log *slog.Logger) http.Handler {
 	return server.New(server.Options{
-		Containers: e.Containers, Lifecycle: e.Lifecycle, Consoles: e.Consoles, Execs: e.Execs,
+		Containers: e.Containers, Lifecycle: e.Lifecycle, Consoles: e.Consoles, Execs: e.Execs, Files: e.Files,
 		Images: e.Images, Transfers: images.Transfers(), Networks: e.Networks, Volumes: e.Volumes,
 		Builds: builder, System: e.System,
 		Build: wire.Build{
@@ -202,6 +206,11 @@ type imagePort struct {
 func (p imagePort) List(ctx context.Context, options core.ImageListOptions) ([]core.ImageUsage, error) {
 	return p.Catalog.List(ctx, options)
 }
+
+// openFiles and filesEnded are the files of containers as the engine sees them.
+func openFiles(view core.FilesView) (files.View, error) { return rootfs.Open(view) }
+
+func filesEnded(err error) bool { return errors.Is(err, rootfs.ErrEnded) }
 
 // beside finds a program of ours in the folder of this one.
 func beside(name string) (string, error) {
