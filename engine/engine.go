@@ -82,7 +82,7 @@ func New(ports Ports, options Options) *Engine {
 	containers := &Containers{ground: g}
 	execs := newExecs(g)
 	volumes := object.NewVolumes(ports.VolumeStore, containers, hub)
-	images := object.NewImages(ports.ImageStore, containers)
+	images := object.NewImages(ports.ImageStore, containers, hub)
 	life := &Lifecycle{ground: g, execs: execs, remove: containers.remove}
 	life.health = health.New(execs.probe, g.healthChanged)
 	containers.life, containers.volumes, containers.execs = life, volumes, execs
