@@ -40,6 +40,7 @@ func (cs *Containers) Inspect(ctx context.Context, ref string, size bool) (core.
 	}
 	c := b.View()
 	view := core.ContainerView{Container: c, ExecIDs: cs.execs.of(c.ID), SizeRw: -1, SizeRoot: -1, ImageName: c.Config.Image}
+	_, view.Image = cs.image(ctx, c)
 	if size {
 		if view.SizeRw, view.SizeRoot, err = cs.ports.Layers.Usage(ctx, c.ID); err != nil {
 			return core.ContainerView{}, err
@@ -70,7 +71,7 @@ func (cs *Containers) Rename(ctx context.Context, ref, name string) error {
 		return err
 	}
 	if err := cs.table.rename(b, name); err != nil {
-		return err
+		return core.Conflict("Error when allocating new name: %w", err)
 	}
 	c := b.View()
 	undo := func(cause error) error {

@@ -94,7 +94,7 @@ func New(ports Ports, options Options) *Engine {
 	containers := &Containers{ground: g}
 	execs := newExecs(g)
 	volumes := object.NewVolumes(ports.VolumeStore, containers, hub)
-	images := object.NewImages(ports.ImageStore, containers)
+	images := object.NewImages(ports.ImageStore, containers, hub)
 	g.mounts = &mounts.Mounts{Volumes: ports.Volumes, Objects: volumes, Layers: ports.Layers, Images: ports.Images, Find: g.table.view}
 	life := &Lifecycle{ground: g, execs: execs, remove: containers.remove}
 	life.health = health.New(execs.probe, g.healthChanged)

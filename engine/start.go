@@ -87,7 +87,8 @@ func (l *Lifecycle) start(ctx context.Context, b *box) error {
 	b.retry.startedAt = time.Now()
 	b.mu.Unlock()
 	c := b.View()
-	l.tellNetworks(ctx, c, "connect")
+	l.events.Volumes(c, "mount")
+	l.events.Networks(c, "connect", l.network(ctx))
 	l.events.Container(c, "start", nil)
 	l.health.Watch(b, true)
 	return nil

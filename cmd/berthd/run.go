@@ -95,7 +95,8 @@ func open(ctx context.Context, c *config, h *house, log *slog.Logger) (http.Hand
 	if err != nil {
 		return nil, err
 	}
-	images, err := openImages(ctx, c, func(event core.Event) { e.Publish(event) }, log)
+	publish := func(event core.Event) { e.Publish(event) }
+	images, err := openImages(ctx, c, publish, log)
 	if err != nil {
 		return nil, err
 	}
@@ -131,7 +132,7 @@ func open(ctx context.Context, c *config, h *house, log *slog.Logger) (http.Hand
 	h.opened("runtime", processes.Close)
 	// After the builder, whose steps have their cgroups there.
 	h.opened("cgroups", func() error { return cgroup.Sweep(cgroupsAlone(c)) })
-	builder, err := build.New(buildOptions(c, images, networks, shim, log))
+	builder, err := build.New(buildOptions(c, images, networks, shim, publish, log))
 	if err != nil {
 		return nil, err
 	}
