@@ -14,6 +14,7 @@ import (
 
 	"github.com/berth-engine/berth/cli/container"
 	"github.com/berth-engine/berth/cli/contexts"
+	"github.com/berth-engine/berth/cli/files"
 	"github.com/berth-engine/berth/cli/image"
 	"github.com/berth-engine/berth/cli/network"
 	"github.com/berth-engine/berth/cli/registry"
@@ -44,6 +45,7 @@ func commands(b system.Build) []entry {
 	info := func(s *session.Session) *cobra.Command { return system.NewInfo(s, b) }
 	version := func(s *session.Session) *cobra.Command { return system.NewVersion(s, b) }
 	return []entry{
+		{"commit", files.NewCommit}, {"cp", files.NewCopy}, {"diff", files.NewDiff}, {"export", files.NewExport},
 		{"attach", container.NewAttach}, {"create", container.NewCreate}, {"exec", container.NewExec}, {"kill", container.NewKill},
 		{"logs", container.NewLogs}, {"pause", container.NewPause}, {"port", container.NewPort}, {"ps", list("ps")},
 		{"rename", container.NewRename}, {"restart", container.NewRestart}, {"rm", container.NewRemove}, {"run", container.NewRun},
@@ -54,6 +56,7 @@ func commands(b system.Build) []entry {
 		{"login", registry.NewLogin}, {"logout", registry.NewLogout},
 		{"events", system.NewEvents}, {"info", info}, {"inspect", system.NewInspect}, {"version", version},
 		{"container", group("container", "Manage containers",
+			files.NewCommit, files.NewCopy, files.NewDiff, files.NewExport,
 			container.NewAttach, container.NewCreate, container.NewExec, container.NewInspect, container.NewKill, container.NewLogs,
 			list("ls", "ps", "list"), container.NewPause, container.NewPort, container.NewPrune, container.NewRename,
 			container.NewRestart, container.NewRemove, container.NewRun, container.NewStart, container.NewStats, container.NewStop,

@@ -9,6 +9,7 @@ import (
 	"github.com/berth-engine/berth/core"
 	"github.com/berth-engine/berth/engine/define"
 	"github.com/berth-engine/berth/engine/events"
+	"github.com/berth-engine/berth/engine/files"
 	"github.com/berth-engine/berth/engine/mounts"
 	"github.com/berth-engine/berth/engine/object"
 )
@@ -19,6 +20,7 @@ type ground struct {
 	ports   Ports
 	options Options
 	events  *events.Hub
+	files   *files.Files
 	mounts  *mounts.Mounts
 	log     *slog.Logger
 }
@@ -41,6 +43,7 @@ func (cs *Containers) Inspect(ctx context.Context, ref string, size bool) (core.
 	}
 	c := b.View()
 	view := core.ContainerView{Container: c, ExecIDs: cs.execs.of(c.ID), SizeRw: -1, SizeRoot: -1, ImageName: c.Config.Image}
+	_, view.Image = cs.image(ctx, c)
 	if size {
 		if view.SizeRw, view.SizeRoot, err = cs.ports.Layers.Usage(ctx, c.ID); err != nil {
 			return core.ContainerView{}, err
@@ -71,7 +74,7 @@ func (cs *Containers) Rename(ctx context.Context, ref, name string) error {
 		return err
 	}
 	if err := cs.table.rename(b, name); err != nil {
-		return err
+		return core.Conflict("Error when allocating new name: %w", err)
 	}
 	c := b.View()
 	undo := func(cause error) error {

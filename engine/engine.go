@@ -8,6 +8,7 @@
 package engine
 
 import (
+	"io"
 	"log/slog"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/berth-engine/berth/engine/console"
 	"github.com/berth-engine/berth/engine/define"
 	"github.com/berth-engine/berth/engine/events"
+	"github.com/berth-engine/berth/engine/files"
 	"github.com/berth-engine/berth/engine/health"
 	"github.com/berth-engine/berth/engine/mounts"
 	"github.com/berth-engine/berth/engine/object"
@@ -36,7 +38,16 @@ type Ports struct {
 	Logs        console.Logs
 	Records     Records
 	Journal     events.Journal
+	Files       Files
 	Cache       system.BuildCache
+}
+
+// Files are what the files of containers stand on besides the other ports (see files.Ports).
+type Files struct {
+	Images     files.Images
+	Open       func(core.FilesView) (files.View, error)
+	Ended      func(error) bool
+	Decompress func(io.Reader) (io.ReadCloser, error)
 }
 
 // Options are the engine's settings.
@@ -61,6 +72,7 @@ type Engine struct {
 	Lifecycle  *Lifecycle
 	Consoles   *console.Consoles
 	Execs      *Execs
+	Files      *files.Files
 	Images     *object.Images
 	Networks   *object.Networks
 	Volumes    *object.Volumes
@@ -83,16 +95,21 @@ func New(ports Ports, options Options) *Engine {
 	containers.defaults.Store(&g.options.Defaults)
 	execs := newExecs(g)
 	volumes := object.NewVolumes(ports.VolumeStore, containers, hub)
-	images := object.NewImages(ports.ImageStore, containers)
+	images := object.NewImages(ports.ImageStore, containers, hub)
 	g.mounts = &mounts.Mounts{Volumes: ports.Volumes, Objects: volumes, Layers: ports.Layers, Images: ports.Images, Find: g.table.view}
 	life := &Lifecycle{ground: g, execs: execs, remove: containers.remove}
 	life.health = health.New(execs.probe, life.healthChanged)
 	containers.life, containers.volumes, containers.execs = life, volumes, execs
+	g.files = files.New(files.Ports{
+		Containers: containers, Freezer: life, Layers: ports.Layers, Volumes: ports.Volumes, Events: hub, Logger: options.Logger,
+		Images: ports.Files.Images, Open: ports.Files.Open, Ended: ports.Files.Ended, Decompress: ports.Files.Decompress,
+	})
 	return &Engine{
 		Containers: containers,
 		Lifecycle:  life,
 		Consoles:   console.New(containers, ports.Terminals, ports.Meter, ports.Logs, hub),
 		Execs:      execs,
+		Files:      g.files,
 		Images:     images,
 		Networks:   object.NewNetworks(ports.Networks, containers, hub, options.Logger),
 		Volumes:    volumes,

@@ -70,7 +70,8 @@ func (l *Lifecycle) takeDown(ctx context.Context, b *box, status core.ExitStatus
 	}
 	b.mu.Unlock()
 	l.execs.over(c.ID)
-	l.tellNetworks(ctx, was, "disconnect")
+	l.events.Networks(was, "disconnect", l.network(ctx))
+	l.events.Volumes(was, "unmount") // letGo does it
 	if status.OOMKilled {
 		l.events.Container(c, "oom", nil)
 	}
@@ -93,18 +94,9 @@ func (l *Lifecycle) takeDown(ctx context.Context, b *box, status core.ExitStatus
 	}
 }
 
-// tellNetworks publishes that a container came into its networks, or left them.
-func (l *Lifecycle) tellNetworks(ctx context.Context, c *core.Container, action string) {
-	for _, e := range c.Endpoints {
-		if e.NetworkID == "" {
-			continue
-		}
-		attributes := map[string]string{"container": string(c.ID)}
-		if n, err := l.ports.Networks.Lookup(ctx, string(e.NetworkID)); err == nil {
-			attributes["name"], attributes["type"] = n.Name, n.Driver
-		}
-		l.events.Publish(core.Event{Type: "network", Action: action, ID: string(e.NetworkID), Attributes: attributes})
-	}
+// network looks networks up for events.
+func (l *Lifecycle) network(ctx context.Context) func(ref string) (core.Network, error) {
+	return func(ref string) (core.Network, error) { return l.ports.Networks.Lookup(ctx, ref) }
 }
 
 // letGo frees what a container held while it ran, once its end is recorded.

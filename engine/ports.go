@@ -18,6 +18,8 @@ type Layers interface {
 	Remove(ctx context.Context, id core.ContainerID) error
 	// Usage is the size in bytes of the writable layer, and of everything below it.
 	Usage(ctx context.Context, id core.ContainerID) (rw, root int64, err error)
+	// Changes lists how it differs from the image, folders before what is in them.
+	Changes(ctx context.Context, id core.ContainerID) ([]core.Change, error)
 	// List names the layers that exist, so that restore can remove those without a container.
 	List(ctx context.Context) ([]core.ContainerID, error)
 }

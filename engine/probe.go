@@ -24,6 +24,7 @@ func (es *Execs) probe(ctx context.Context, c *core.Container, command []string,
 	es.mu.Lock()
 	es.byID[exec.ID], es.done[exec.ID] = exec, done
 	es.mu.Unlock()
+	es.publish(c, exec, "exec_create", true)
 	defer func() {
 		es.mu.Lock()
 		delete(es.byID, exec.ID)

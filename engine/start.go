@@ -87,7 +87,8 @@ func (l *Lifecycle) start(ctx context.Context, b *box) error {
 	b.retry.startedAt = time.Now()
 	b.mu.Unlock()
 	c := b.View()
-	l.tellNetworks(ctx, c, "connect")
+	l.events.Volumes(c, "mount")
+	l.events.Networks(c, "connect", l.network(ctx))
 	l.events.Container(c, "start", nil)
 	l.health.Watch(b, true)
 	return nil
@@ -125,6 +126,9 @@ func (r *starting) steps() []step {
 }
 
 func (r *starting) rootfs(ctx context.Context) (err error) {
+	if err := r.l.files.Idle(ctx, r.b.id); err != nil {
+		return err
+	}
 	r.launch.Root, err = r.l.ports.Layers.Mounts(ctx, r.b.id)
 	return err
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -145,7 +144,7 @@ func (l *Lifecycle) Kill(ctx context.Context, ref, name string) error {
 	c := b.View()
 	ended, err := b.end()
 	if err != nil {
-		return core.Conflict("cannot kill container: %s: container %s is not running", strings.TrimPrefix(ref, "/"), c.ID)
+		return err
 	}
 	if sig == syscall.SIGKILL || isStopSignal(c, sig) {
 		l.save(ctx, b.Change(func(c *core.Container) { c.StoppedByUser = true }), false)
@@ -210,7 +209,7 @@ func (l *Lifecycle) Pause(ctx context.Context, ref string) error {
 	defer b.op.release()
 	switch c := b.View(); c.State.Status {
 	case core.StatusPaused:
-		return core.Conflict("container %s is already paused", c.ID)
+		return core.Conflict("Container %s is already paused", c.ID)
 	case core.StatusRunning:
 	default:
 		return core.NotRunning(c.ID)
@@ -235,7 +234,7 @@ func (l *Lifecycle) Unpause(ctx context.Context, ref string) error {
 	}
 	defer b.op.release()
 	if c := b.View(); c.State.Status != core.StatusPaused {
-		return core.Conflict("container %s is not paused", c.ID)
+		return core.Conflict("Container %s is not paused", c.ID)
 	}
 	return l.resume(ctx, b)
 }

@@ -192,19 +192,33 @@ func (r *reader) consider(line []byte) {
 	if record.Stderr && !r.options.Stderr || !record.Stderr && !r.options.Stdout {
 		return
 	}
-	if record.Time.Before(r.options.Since) || !record.Time.After(r.after) && !r.after.IsZero() {
+	if r.bounded() && !r.within(record.Time) {
 		return
 	}
-	if !r.options.Until.IsZero() && record.Time.After(r.options.Until) {
-		r.end(nil)
-		r.restart(0)
-		return
-	}
+	n := len(record.Log)
 	r.found = true
-	r.ahead = core.LogLine{Stderr: record.Stderr, Time: record.Time, Line: record.Log, Partial: !bytes.HasSuffix(record.Log, []byte{'\n'})}
+	r.ahead.Stderr, r.ahead.Time, r.ahead.Line, r.ahead.Partial = record.Stderr, record.Time, record.Log, n == 0 || record.Log[n-1] != '\n'
 	if r.options.Details {
 		r.ahead.Attrs = record.Attrs
 	}
+}
+
+// bounded reports whether some times are not wanted.
+func (r *reader) bounded() bool {
+	return !r.options.Since.IsZero() || !r.options.Until.IsZero() || !r.after.IsZero()
+}
+
+// within reports whether a record of this time is wanted; one behind Until ends it all.
+func (r *reader) within(at time.Time) bool {
+	if at.Before(r.options.Since) || !at.After(r.after) && !r.after.IsZero() {
+		return false
+	}
+	if !r.options.Until.IsZero() && at.After(r.options.Until) {
+		r.end(nil)
+		r.restart(0)
+		return false
+	}
+	return true
 }
 
 // more reads more of the current segment, goes to the next one or waits, as needed; the error is the end.

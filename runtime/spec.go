@@ -64,7 +64,7 @@ func specOf(l core.Launch, h host) (*specs.Spec, error) {
 		s.Hostname, s.Domainname = c.Config.Hostname, c.Config.Domainname
 	}
 	if !c.Host.Privileged && !sec.SystemPaths {
-		s.Linux.MaskedPaths, s.Linux.ReadonlyPaths = maskedPaths, readonlyPaths
+		s.Linux.MaskedPaths, s.Linux.ReadonlyPaths = core.MaskedPaths, core.ReadonlyPaths
 	}
 	if c.Host.MaskedPaths != nil {
 		s.Linux.MaskedPaths = c.Host.MaskedPaths
@@ -208,11 +208,3 @@ func sysctlsOf(l core.Launch) map[string]string {
 	}
 	return sysctls
 }
-
-var maskedPaths = []string{
-	"/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
-	"/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats",
-	"/sys/devices/virtual/powercap", "/sys/firmware",
-}
-
-var readonlyPaths = []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}

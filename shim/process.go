@@ -92,6 +92,7 @@ func (p *process) open(want wire.Streams, log *logopt.Plan, s *streams) (err err
 		if err != nil {
 			return err
 		}
+		enlarge(r)
 		p.lib.Stdin, s.stdin = r, w
 		p.child = append(p.child, r)
 	} // else libcontainer's exec.Cmd opens /dev/null
@@ -103,16 +104,20 @@ func (p *process) open(want wire.Streams, log *logopt.Plan, s *streams) (err err
 		if err != nil {
 			return err
 		}
-		// A smaller pipe works as well: the limit for all pipes of a user may be reached.
-		if raw, err := r.SyscallConn(); err == nil {
-			_ = raw.Control(func(fd uintptr) { _, _ = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, pipeSize) })
-		}
+		enlarge(r)
 		out.end(w)
 		p.child = append(p.child, w)
 		s.pumps.Add(1)
 		go s.pump(r, out.stderr)
 	}
 	return nil
+}
+
+// enlarge gives a pipe more room. A smaller one works as well: the limit for all pipes of a user may be reached.
+func enlarge(pipe *os.File) {
+	if raw, err := pipe.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { _, _ = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, pipeSize) })
+	}
 }
 
 // running is called once libcontainer has started the process: the child's ends are the child's alone now, and a

@@ -18,9 +18,10 @@ import (
 
 // Sizes of the ways through which output goes.
 const (
-	frameHeader = 8        // Docker's header before a piece of output
-	readSize    = 32 << 10 // of one read from a pipe
-	longestLine = 16 << 10 // a longer line is logged in parts, as Docker does
+	frameHeader = 8         // Docker's header before a piece of output
+	readSize    = 128 << 10 // of one read from a pipe
+	inputSize   = 64 << 10  // of one read from a client
+	longestLine = 16 << 10  // a longer line is logged in parts, as Docker does
 )
 
 // lingering is how long a client may take to read the last output and hang up.
@@ -59,6 +60,7 @@ func (s *streams) pump(from io.ReadCloser, stderr bool) {
 	defer from.Close()
 	buffer := make([]byte, frameHeader+readSize)
 	lines := lineLog{streams: s, stderr: stderr}
+	var pace pace
 	for {
 		n, err := from.Read(buffer[frameHeader:])
 		if n > 0 {
@@ -69,6 +71,7 @@ func (s *streams) pump(from io.ReadCloser, stderr bool) {
 			for _, c := range s.attached() {
 				c.send(s, buffer[:frameHeader+n], stderr)
 			}
+			pace.keep(n == readSize)
 		}
 		if err != nil {
 			break // end of the pipe, or EIO of a terminal without a process
@@ -77,6 +80,40 @@ func (s *streams) pump(from io.ReadCloser, stderr bool) {
 	if s.log != nil {
 		lines.end()
 	}
+}
+
+// pace gathers output that comes in a stream of small pieces. To wake up for each of them, and then the client, costs
+// more than all else that is done with it; so once a stream is recognized its pieces are let come together in the pipe
+// for a moment. What comes alone, or begins a stream, is never held up.
+type pace struct {
+	last   time.Time
+	streak int // pieces that came close upon each other
+	timer  *time.Timer
+}
+
+const (
+	paceClose  = 2 * time.Millisecond   // pieces with less between them are a stream
+	paceStreak = 16                     // so many make one
+	paceRest   = 300 * time.Microsecond // what they gather for, at most twice that late
+)
+
+// keep is called behind each piece; more says that others wait already.
+func (p *pace) keep(more bool) {
+	now := time.Now()
+	if now.Sub(p.last) > paceClose {
+		p.streak = 0
+	}
+	p.last = now
+	if p.streak++; p.streak < paceStreak || more {
+		return
+	}
+	if p.timer == nil {
+		p.timer = time.NewTimer(paceRest)
+	} else {
+		p.timer.Reset(paceRest)
+	}
+	<-p.timer.C
+	p.last = time.Now()
 }
 
 func (s *streams) attached() []*client {
@@ -195,7 +232,7 @@ func (s *streams) input(c *client, stdin *os.File) {
 	if len(c.Early) > 0 {
 		from = io.MultiReader(bytes.NewReader(c.Early), c.conn)
 	}
-	buffer := make([]byte, readSize)
+	buffer := make([]byte, inputSize)
 	closed := false // the process reads no more
 	for {
 		n, err := from.Read(buffer)

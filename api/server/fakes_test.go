@@ -59,6 +59,7 @@ type (
 	fakeLifecycle  struct{ *journal }
 	fakeConsoles   struct{ *journal }
 	fakeExecs      struct{ *journal }
+	fakeFiles      struct{ *journal }
 	fakeImages     struct{ *journal }
 	fakeTransfers  struct{ *journal }
 	fakeNetworks   struct{ *journal }
@@ -185,6 +186,49 @@ func (f fakeExecs) Inspect(_ context.Context, id string) (core.Exec, error) {
 
 func (f fakeExecs) Resize(_ context.Context, id string, h, w uint) error {
 	return f.note("exec resize %s %d %d", id, h, w)
+}
+
+func (f fakeFiles) Stat(_ context.Context, ref, path string) (core.PathStat, error) {
+	return core.PathStat{Name: "f", Size: 3, Mode: 0o644}, f.note("stat %s %s", ref, path)
+}
+
+func (f fakeFiles) Archive(_ context.Context, ref, path string, head func(core.PathStat) (io.Writer, error), _ func()) error {
+	if err := f.note("archive %s %s", ref, path); err != nil {
+		return err
+	}
+	w, err := head(core.PathStat{Name: "f", Size: 3, Mode: 0o644})
+	if err == nil {
+		_, err = io.WriteString(w, "a tar")
+	}
+	return err
+}
+
+func (f fakeFiles) Extract(_ context.Context, ref, path string, o core.ExtractOptions, asUser bool, r io.Reader, _ func()) error {
+	content, err := io.ReadAll(r)
+	if err != nil {
+		return err
+	}
+	return f.note("extract %s %s keep=%t user=%t %s", ref, path, o.KeepKinds, asUser, content)
+}
+
+func (f fakeFiles) Changes(_ context.Context, ref string) ([]core.Change, error) {
+	return []core.Change{{Path: "/a", Kind: core.ChangeDelete}}, f.note("changes %s", ref)
+}
+
+func (f fakeFiles) Export(_ context.Context, ref string, w io.Writer, _ func()) error {
+	if err := f.note("export %s", ref); err != nil {
+		return err
+	}
+	_, err := io.WriteString(w, "a tar")
+	return err
+}
+
+func (f fakeFiles) Commit(_ context.Context, r core.CommitRequest) (core.ImageID, error) {
+	user := "the container's"
+	if r.Config != nil {
+		user = r.Config.User
+	}
+	return "sha256:abc", f.note("commit %s %s by %s: %s %q user=%s pause=%t", r.Container, r.Ref, r.Author, r.Comment, r.Changes, user, !r.NoPause)
 }
 
 func (f fakeImages) List(_ context.Context, o core.ImageListOptions) ([]core.ImageUsage, error) {
@@ -357,7 +401,7 @@ func daemon(t testing.TB) (*journal, *httptest.Server) {
 	}
 	close(j.follow)
 	options := Options{
-		Containers: fakeContainers{j}, Lifecycle: fakeLifecycle{j}, Consoles: fakeConsoles{j}, Execs: fakeExecs{j},
+		Containers: fakeContainers{j}, Lifecycle: fakeLifecycle{j}, Consoles: fakeConsoles{j}, Execs: fakeExecs{j}, Files: fakeFiles{j},
 		Images: fakeImages{j}, Transfers: fakeTransfers{j}, Networks: fakeNetworks{j}, Volumes: fakeVolumes{j},
 		Builds: fakeBuilds{j}, System: fakeSystem{j},
 		Build:  wire.Build{Version: "1.2.3"},

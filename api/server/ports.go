@@ -60,6 +60,23 @@ type Execs interface {
 	Resize(ctx context.Context, id string, height, width uint) error
 }
 
+// Files is what the API needs of the engine for the files of containers. What moves much of them is given a function that
+// breaks the client's connection off: it is called when the container can't wait for a slow client any longer.
+type Files interface {
+	// Stat describes what is at a path.
+	Stat(ctx context.Context, container, path string) (core.PathStat, error)
+	// Archive writes a tar of what is at a path. Before the first byte head is called, which says where the tar goes.
+	Archive(ctx context.Context, container, path string, head func(core.PathStat) (io.Writer, error), cut func()) error
+	// Extract unpacks a tar, compressed or not, into a folder; asUser makes it belong to the container's user.
+	Extract(ctx context.Context, container, path string, options core.ExtractOptions, asUser bool, r io.Reader, cut func()) error
+	// Changes lists how the files differ from the image's.
+	Changes(ctx context.Context, container string) ([]core.Change, error)
+	// Export writes a tar of the root file system without what is mounted over it.
+	Export(ctx context.Context, container string, w io.Writer, cut func()) error
+	// Commit makes an image of the container.
+	Commit(ctx context.Context, request core.CommitRequest) (core.ImageID, error)
+}
+
 // Images is what the API needs to show and change images.
 type Images interface {
 	List(ctx context.Context, options core.ImageListOptions) ([]core.ImageUsage, error)

@@ -51,6 +51,7 @@ func containerRoutes(o Options, statsPeriod time.Duration) []route {
 	v := consoles{o.Consoles}
 	m := measurements{o.Consoles, statsPeriod}
 	e := execs{o.Execs}
+	f := files{o.Files}
 	return []route{
 		{get, "/containers/json", c.list},
 		{post, "/containers/create", c.create},
@@ -60,11 +61,11 @@ func containerRoutes(o Options, statsPeriod time.Duration) []route {
 		{get, "/containers/{name...}/stats", m.stats},
 		{get, "/containers/{name...}/top", v.top},
 		{get, "/containers/{name...}/attach/ws", v.attachWebsocket},
-		{get, "/containers/{name...}/changes", absent("the changes of a container's files")},
-		{get, "/containers/{name...}/export", absent("the export of containers")},
-		{get, "/containers/{name...}/archive", absent("the copying of files out of containers")},
-		{head, "/containers/{name...}/archive", absent("the copying of files out of containers")},
-		{put, "/containers/{name...}/archive", absent("the copying of files into containers")},
+		{get, "/containers/{name...}/changes", f.changes},
+		{get, "/containers/{name...}/export", f.export},
+		{get, "/containers/{name...}/archive", f.archive},
+		{head, "/containers/{name...}/archive", f.stat},
+		{put, "/containers/{name...}/archive", f.extract},
 		{get, "/containers/{name...}/checkpoints", absent("checkpoints")},
 		{post, "/containers/{name...}/checkpoints", absent("checkpoints")},
 		{post, "/containers/{name...}/start", l.start},
@@ -83,7 +84,7 @@ func containerRoutes(o Options, statsPeriod time.Duration) []route {
 		{get, "/exec/{id}/json", e.inspect},
 		{post, "/exec/{id}/start", e.start},
 		{post, "/exec/{id}/resize", e.resize},
-		{post, "/commit", absent("the commit of containers")},
+		{post, "/commit", f.commit},
 	}
 }
 

@@ -24,6 +24,7 @@ type Options struct {
 	Lifecycle  Lifecycle
 	Consoles   Consoles
 	Execs      Execs
+	Files      Files
 	Images     Images
 	Transfers  Transfers
 	Networks   Networks

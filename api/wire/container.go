@@ -45,6 +45,9 @@ func ContainerInspect(view core.ContainerView, version Version) any {
 		Config:          config(&c.Config),
 		NetworkSettings: networkSettings(c),
 	}
+	if !version.Before(48) {
+		shape.ImageManifestDescriptor = manifestDescriptor(&view.Image)
+	}
 	if view.SizeRw >= 0 && view.SizeRoot >= 0 {
 		shape.SizeRw, shape.SizeRootFs = &view.SizeRw, &view.SizeRoot
 	}
@@ -135,6 +138,9 @@ func networkSettings(c *core.Container) *container.NetworkSettings {
 
 // ContainerList shows one line per container (GET /containers/json). now is what "Up 3 minutes" refers to.
 func ContainerList(views []core.ContainerView, version Version, now time.Time) any {
+	if version.Before(52) {
+		return each(list(views), func(view core.ContainerView) summaryUpTo51 { return legacySummary(summary(view, version, now)) })
+	}
 	return each(list(views), func(view core.ContainerView) container.Summary { return summary(view, version, now) })
 }
 
@@ -157,6 +163,9 @@ func summary(view core.ContainerView, version Version, now time.Time) container.
 		Mounts:          list(each(c.Mounts, mountPoint)),
 	}
 	shape.HostConfig.NetworkMode = c.Host.NetworkMode
+	if !version.Before(48) {
+		shape.ImageManifestDescriptor = manifestDescriptor(&view.Image)
+	}
 	if !version.Before(46) {
 		shape.HostConfig.Annotations = c.Host.Annotations
 	}
@@ -167,7 +176,9 @@ func summary(view core.ContainerView, version Version, now time.Time) container.
 		}
 	}
 	for name, e := range c.Endpoints {
-		shape.NetworkSettings.Networks[name] = endpoint(e)
+		place := endpoint(e)
+		place.Aliases, place.DNSNames = nil, nil // a list does not go into such detail
+		shape.NetworkSettings.Networks[name] = place
 	}
 	return shape
 }

@@ -300,5 +300,5 @@ func CreateResponse(id core.ContainerID, warnings []string) any {
 
 // UpdateResponse is the answer to POST /containers/{id}/update.
 func UpdateResponse(warnings []string) any {
-	return container.UpdateResponse{Warnings: list(warnings)}
+	return container.UpdateResponse{Warnings: warnings}
 }

@@ -38,7 +38,7 @@ func goldenView() core.ContainerView {
 	c.State.Status, c.State.StartedAt = core.StatusRunning, now.Add(-3*time.Minute)
 	c.Host.NetworkMode = "bridge"
 	c.Endpoints = map[string]*core.Endpoint{"bridge": c.Endpoints["a key"], "back": {NetworkID: "n2"}}
-	return core.ContainerView{Container: &c, ExecIDs: []core.ExecID{"e1"}, SizeRw: 100, SizeRoot: 2000, ImageName: "busybox"}
+	return core.ContainerView{Container: &c, ExecIDs: []core.ExecID{"e1"}, SizeRw: 100, SizeRoot: 2000, ImageName: "busybox", Image: goldenImage().Image}
 }
 
 func goldenImage() core.ImageUsage {

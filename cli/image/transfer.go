@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -262,35 +261,7 @@ func save(ctx context.Context, s *session.Session, output string, names, platfor
 		_, err := io.Copy(s.Out, resp.Body)
 		return err
 	}
-	return writeFile(output, resp.Body)
-}
-
-// writeFile leaves either the whole or nothing under the name. What is not a regular file (a pipe, a device) is written
-// to directly.
-func writeFile(path string, body io.Reader) (err error) {
-	if info, statErr := os.Stat(path); statErr == nil && !info.Mode().IsRegular() {
-		if info.IsDir() {
-			return fmt.Errorf("failed to save image: invalid output path: %q is a directory", path)
-		}
-		file, err := os.OpenFile(path, os.O_WRONLY, 0)
-		if err != nil {
-			return err
-		}
-		_, err = io.Copy(file, body)
-		return errors.Join(err, file.Close())
-	}
-	tmp, err := os.CreateTemp(filepath.Dir(path), ".berth-save-*")
-	if err != nil {
-		return fmt.Errorf("failed to save image: %w", err)
-	}
-	_, err = io.Copy(tmp, body)
-	if err = errors.Join(err, tmp.Close()); err == nil {
-		err = os.Rename(tmp.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("failed to save image: %w", err), os.Remove(tmp.Name()))
-	}
-	return nil
+	return stream.ToFile(output, "save image", resp.Body)
 }
 
 // NewImport is `import`.

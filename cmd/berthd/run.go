@@ -17,9 +17,12 @@ import (
 	"github.com/berth-engine/berth/build"
 	"github.com/berth-engine/berth/core"
 	"github.com/berth-engine/berth/engine"
+	"github.com/berth-engine/berth/engine/files"
 	"github.com/berth-engine/berth/image"
+	"github.com/berth-engine/berth/image/archive"
 	"github.com/berth-engine/berth/lib/version"
 	"github.com/berth-engine/berth/linux/cgroup"
+	"github.com/berth-engine/berth/linux/rootfs"
 	"github.com/berth-engine/berth/logs"
 	"github.com/berth-engine/berth/network"
 	"github.com/berth-engine/berth/runtime"
@@ -93,7 +96,8 @@ func open(ctx context.Context, c *config, h *house, log *slog.Logger) (http.Hand
 	if err != nil {
 		return nil, err
 	}
-	images, err := openImages(ctx, c, func(event core.Event) { e.Publish(event) }, log)
+	publish := func(event core.Event) { e.Publish(event) }
+	images, err := openImages(ctx, c, publish, log)
 	if err != nil {
 		return nil, err
 	}
@@ -129,7 +133,7 @@ func open(ctx context.Context, c *config, h *house, log *slog.Logger) (http.Hand
 	h.opened("runtime", processes.Close)
 	// After the builder, whose steps have their cgroups there.
 	h.opened("cgroups", func() error { return cgroup.Sweep(cgroupsAlone(c)) })
-	builder, err := build.New(buildOptions(c, images, networks, shim, log))
+	builder, err := build.New(buildOptions(c, images, networks, shim, publish, log))
 	if err != nil {
 		return nil, err
 	}
@@ -144,6 +148,7 @@ func open(ctx context.Context, c *config, h *house, log *slog.Logger) (http.Hand
 		Networks: networks.Networks, Sandboxes: networks.Sandboxes,
 		Volumes: volumes, VolumeStore: volumes,
 		Logs: reader, Records: records, Journal: journal, Cache: builder,
+		Files: engine.Files{Images: images.Transfers(), Open: openFiles, Ended: filesEnded, Decompress: archive.Decompress},
 	}, engine.Options{
 		Defaults: definitionDefaults(c, known),
 		Facts:    known,
@@ -174,7 +179,7 @@ func openStores(c *config, h *house, log *slog.Logger) (*store.Records, *store.E
 // api puts the Engine API in front of the engine.
 func api(c *config, kernel string, e *engine.Engine, images *image.Organ, builder *build.Builder, log *slog.Logger) http.Handler {
 	return server.New(server.Options{
-		Containers: e.Containers, Lifecycle: e.Lifecycle, Consoles: e.Consoles, Execs: e.Execs,
+		Containers: e.Containers, Lifecycle: e.Lifecycle, Consoles: e.Consoles, Execs: e.Execs, Files: e.Files,
 		Images: e.Images, Transfers: images.Transfers(), Networks: e.Networks, Volumes: e.Volumes,
 		Builds: builder, System: e.System,
 		Build: wire.Build{
@@ -204,6 +209,11 @@ type imagePort struct {
 func (p imagePort) List(ctx context.Context, options core.ImageListOptions) ([]core.ImageUsage, error) {
 	return p.Catalog.List(ctx, options)
 }
+
+// openFiles and filesEnded are the files of containers as the engine sees them.
+func openFiles(view core.FilesView) (files.View, error) { return rootfs.Open(view) }
+
+func filesEnded(err error) bool { return errors.Is(err, rootfs.ErrEnded) }
 
 // beside finds a program of ours in the folder of this one.
 func beside(name string) (string, error) {

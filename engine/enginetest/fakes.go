@@ -139,6 +139,11 @@ func (l *Layers) Usage(context.Context, core.ContainerID) (rw, root int64, err e
 	return 1, 2, nil
 }
 
+// Changes is one file.
+func (l *Layers) Changes(context.Context, core.ContainerID) ([]core.Change, error) {
+	return []core.Change{{Path: "/new", Kind: core.ChangeAdd}}, l.Calls.Note("layer changes")
+}
+
 // List names the layers.
 func (l *Layers) List(context.Context) ([]core.ContainerID, error) {
 	l.mu.Lock()

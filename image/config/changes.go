@@ -3,6 +3,7 @@ package config
 import (
 	"encoding/json"
 	"maps"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,17 +12,25 @@ import (
 	"github.com/berth-engine/berth/core"
 )
 
-// Apply applies Dockerfile instructions to a configuration: those that `docker import --change` takes. The
-// instructions are single lines; their forms are Docker's (docs.docker.com/reference/dockerfile).
+// Apply applies Dockerfile instructions to a configuration: those that `--change` of `docker import` and `docker commit`
+// takes. The instructions are single lines; their forms are Docker's (docs.docker.com/reference/dockerfile).
 func Apply(config *Settings, changes []string) error {
+	commanded := false
 	for _, change := range changes {
 		change = strings.TrimSpace(change)
 		if change == "" || strings.HasPrefix(change, "#") {
 			continue
 		}
 		instruction, rest, _ := strings.Cut(strings.ReplaceAll(change, "\t", " "), " ")
-		if err := applyChange(config, strings.ToUpper(instruction), strings.TrimSpace(rest)); err != nil {
+		instruction = strings.ToUpper(instruction)
+		if err := applyChange(config, instruction, strings.TrimSpace(rest)); err != nil {
 			return err
+		}
+		switch {
+		case instruction == "CMD":
+			commanded = true
+		case instruction == "ENTRYPOINT" && !commanded:
+			config.Cmd = nil // it was the arguments of another program
 		}
 	}
 	return nil
@@ -31,30 +40,34 @@ func applyChange(config *Settings, instruction, rest string) error {
 	if rest == "" && instruction != "CMD" && instruction != "ENTRYPOINT" {
 		return core.Invalid("%s requires at least one argument", instruction)
 	}
+	env := lookupIn(config.Env) // as it was before the instruction
 	switch instruction {
 	case "CMD":
-		config.Cmd = command(rest)
+		config.Cmd = command(rest, config.Shell)
 	case "ENTRYPOINT":
-		config.Entrypoint = command(rest)
+		config.Entrypoint = command(rest, config.Shell)
 	case "ENV":
-		return eachPair(instruction, rest, func(key, value string) { config.Env = setEnv(config.Env, key, value) })
+		return eachPair(instruction, rest, env, func(key, value string) { config.Env = setEnv(config.Env, key, value) })
 	case "LABEL":
-		return eachPair(instruction, rest, func(key, value string) {
+		return eachPair(instruction, rest, env, func(key, value string) {
 			if config.Labels == nil {
 				config.Labels = map[string]string{}
 			}
 			config.Labels[key] = value
 		})
 	case "EXPOSE":
-		return expose(config, strings.Fields(rest))
+		return expose(config, strings.Fields(expand(rest, env)))
 	case "VOLUME":
-		return volumes(config, rest)
+		return volumes(config, rest, env)
 	case "USER":
-		config.User = rest
+		config.User = expand(rest, env)
 	case "WORKDIR":
-		config.WorkingDir = rest
+		config.WorkingDir = path.Join("/", config.WorkingDir, expand(rest, env))
+		if to := expand(rest, env); path.IsAbs(to) {
+			config.WorkingDir = path.Clean(to)
+		}
 	case "STOPSIGNAL":
-		config.StopSignal = rest
+		config.StopSignal = expand(rest, env)
 	case "ONBUILD":
 		trigger, _, _ := strings.Cut(strings.ToUpper(rest), " ")
 		if trigger == "ONBUILD" || trigger == "FROM" || trigger == "MAINTAINER" {
@@ -70,14 +83,17 @@ func applyChange(config *Settings, instruction, rest string) error {
 }
 
 // command reads the JSON form ["a", "b"] or, failing that, takes the text as a shell's.
-func command(text string) []string {
+func command(text string, shell []string) []string {
 	if list, ok := jsonList(text); ok {
 		return list
 	}
 	if text == "" {
 		return nil
 	}
-	return []string{"/bin/sh", "-c", text}
+	if len(shell) == 0 {
+		shell = []string{"/bin/sh", "-c"}
+	}
+	return append(slices.Clip(shell), text)
 }
 
 func jsonList(text string) (list []string, ok bool) {
@@ -89,8 +105,8 @@ func jsonList(text string) (list []string, ok bool) {
 }
 
 // eachPair reads "key=value key2='a value'", or the old form "key a value".
-func eachPair(instruction, rest string, set func(key, value string)) error {
-	words, err := splitWords(rest)
+func eachPair(instruction, rest string, env lookup, set func(key, value string)) error {
+	words, err := splitWords(rest, env)
 	if err != nil {
 		return core.Invalid("%s: %w", instruction, err)
 	}
@@ -98,7 +114,7 @@ func eachPair(instruction, rest string, set func(key, value string)) error {
 		if !found {
 			return core.Invalid("%s must have two arguments", instruction)
 		}
-		set(key, strings.TrimSpace(value))
+		set(expand(key, env), expand(strings.TrimSpace(value), env))
 		return nil
 	}
 	for _, word := range words {
@@ -112,51 +128,6 @@ func eachPair(instruction, rest string, set func(key, value string)) error {
 		set(key, value)
 	}
 	return nil
-}
-
-// splitWords splits at blanks as a shell does, quotes and backslashes taken away.
-func splitWords(text string) (words []string, err error) {
-	var word strings.Builder
-	var quote rune
-	inWord, escaped := false, false
-	for _, c := range text {
-		switch {
-		case escaped:
-			if quote == '"' && c != '"' && c != '\\' && c != '$' {
-				word.WriteRune('\\')
-			}
-			word.WriteRune(c)
-			escaped = false
-		case c == '\\' && quote != '\'':
-			escaped, inWord = true, true
-		case quote != 0 && c == quote:
-			quote = 0
-		case quote == 0 && (c == '\'' || c == '"'):
-			quote, inWord = c, true
-		case quote == 0 && c == ' ':
-			if inWord {
-				words = append(words, word.String())
-				word.Reset()
-			}
-			inWord = false
-		default:
-			word.WriteRune(c)
-			inWord = true
-		}
-	}
-	if quote != 0 {
-		return nil, core.Invalid("unexpected end of statement while looking for matching %s-quote", map[rune]string{'\'': "single", '"': "double"}[quote])
-	}
-	if escaped {
-		word.WriteRune('\\')
-	}
-	if inWord {
-		words = append(words, word.String())
-	}
-	if len(words) == 0 {
-		words = []string{""}
-	}
-	return words, nil
 }
 
 func setEnv(env []string, key, value string) []string {
@@ -195,10 +166,13 @@ func expose(config *Settings, ports []string) error {
 	return nil
 }
 
-func volumes(config *Settings, rest string) error {
+func volumes(config *Settings, rest string, env lookup) error {
 	list, ok := jsonList(rest)
 	if !ok {
 		list = strings.Fields(rest)
+	}
+	for i := range list {
+		list[i] = expand(list[i], env)
 	}
 	added := maps.Clone(config.Volumes)
 	if added == nil {

@@ -16,6 +16,10 @@ func TestChangesAreDockerfileInstructions(t *testing.T) {
 		{"CMD a\nCMD", `{}`},
 		{"ENV A=1 B='x y' C=\"q\\\"r\"\nENV A=2", `{"Env":["A=2","B=x y","C=q\"r"]}`},
 		{"ENV PATH /bin and more", `{"Env":["PATH=/bin and more"]}`},
+		{"ENV A=1\nENV A=2 B=$A\nENV C '$A' $B${A}${NO:-no}${A:+yes}${NO}", `{"Env":["A=2","B=1","C=$A 12noyes"]}`},
+		{`ENV A="$" B=\$A C="\$A" D='${A}'`, `{"Env":["A=$","B=$A","C=$A","D=${A}"]}`},
+		{"ENV A=/x\nWORKDIR $A\nWORKDIR y\nLABEL at=$A\nUSER ${A}\nVOLUME $A", `{"User":"/x","Env":["A=/x"],"Volumes":{"/x":{}},"WorkingDir":"/x/y","Labels":{"at":"/x"}}`},
+		{"CMD a\nENTRYPOINT [\"b\"]", `{"Entrypoint":["b"],"Cmd":["/bin/sh","-c","a"]}`},
 		{"LABEL a=b \"c d\"=e", `{"Labels":{"a":"b","c d":"e"}}`},
 		{"EXPOSE 80 53/udp 8000-8001", `{"ExposedPorts":{"53/udp":{},"80/tcp":{},"8000/tcp":{},"8001/tcp":{}}}`},
 		{"VOLUME /a /b\nVOLUME [\"/c\"]", `{"Volumes":{"/a":{},"/b":{},"/c":{}}}`},
@@ -61,4 +65,30 @@ func toJSON(t *testing.T, value any) string {
 		t.Fatal(err)
 	}
 	return string(raw)
+}
+
+func TestAChangedEntrypointTakesTheOldCommandAway(t *testing.T) {
+	t.Parallel()
+	config := Settings{Shell: []string{"/bin/ash", "-e"}}
+	config.Cmd = []string{"old"}
+	if err := Apply(&config, []string{"ENTRYPOINT run it"}); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := toJSON(t, config), `{"Entrypoint":["/bin/ash","-e","run it"],"Shell":["/bin/ash","-e"]}`; got != want {
+		t.Errorf("it is %s, want %s", got, want)
+	}
+}
+
+// FuzzApply looks for changes that make the parser panic.
+func FuzzApply(f *testing.F) {
+	for _, seed := range []string{"ENV A=\"$B${C:-d}\\", "CMD [", "LABEL 'a=b", "HEALTHCHECK --interval=1s CMD", "EXPOSE 1-2/udp", "VOLUME [\"\"]", "ENV ${"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, change string) {
+		var config Settings
+		config.Env = []string{"B=1"}
+		if err := Apply(&config, []string{change}); err == nil {
+			toJSON(t, config)
+		}
+	})
 }

@@ -71,6 +71,22 @@ func (c *File) Image(target ocispec.Descriptor) core.Image {
 	return image
 }
 
+// Of gives what a container's configuration says to those that start from its image.
+func Of(c core.Config) Settings {
+	settings := Settings{Healthcheck: c.Healthcheck, ArgsEscaped: c.ArgsEscaped, OnBuild: slices.Clone(c.OnBuild), Shell: c.Shell}
+	settings.ImageConfig = ocispec.ImageConfig{
+		User: c.User, Env: slices.Clone(c.Env), Entrypoint: c.Entrypoint, Cmd: c.Cmd, Volumes: maps.Clone(c.Volumes),
+		WorkingDir: c.WorkingDir, Labels: maps.Clone(c.Labels), StopSignal: c.StopSignal,
+	}
+	for _, port := range c.ExposedPorts {
+		if settings.ExposedPorts == nil {
+			settings.ExposedPorts = map[string]struct{}{}
+		}
+		settings.ExposedPorts[port.String()] = struct{}{}
+	}
+	return settings
+}
+
 // parsePort reads "80" or "53/udp". What is neither is left out, as Docker does with other people's images.
 func parsePort(text string) (core.Port, bool) {
 	number, protocol, found := strings.Cut(text, "/")

@@ -102,11 +102,11 @@ func Open(settings Options) (*Layers, error) {
 	return l, nil
 }
 
-// overlayOptions turns off features of overlayfs that make layers depend on where they are (index), where the
-// kernel has them.
+// overlayOptions turns off features of overlayfs that make layers depend on where they are (index), or on more than
+// what is in their folders (the others: diff and commit read those), where the kernel has them.
 func overlayOptions() []string {
 	var options []string
-	for _, feature := range []string{"index", "metacopy"} {
+	for _, feature := range []string{"index", "metacopy", "redirect_dir"} {
 		if _, err := os.Stat("/sys/module/overlay/parameters/" + feature); err == nil {
 			options = append(options, feature+"=off")
 		}

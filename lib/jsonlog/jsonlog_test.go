@@ -104,12 +104,25 @@ func TestDecodeGarbage(t *testing.T) {
 
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"log":"\u00e9\n","stream":"stdout","attrs":{"a":"b"},"time":"2026-11-23T11:00:00.5Z"}`))
+	f.Add([]byte(`{"log":"a\\","stream":"stdout","time":"2026-11-23T11:00:00.5Z"}`))
+	f.Add([]byte(`{"log":"a\","stream":"stdout","time":"2026-11-23T11:00:00.5Z"}`))
+	f.Add([]byte(`{"log":"<a\u0026\u003c>\ufffd 0123456789","stream":"stderr","time":"2026-11-23T11:00:00Z"}`))
 	f.Fuzz(func(t *testing.T, line []byte) {
 		slow, slowErr := decodeAny(line)
 		var d Decoder
 		quick, ok := d.decodeUsual(bytes.Clone(line))
 		if ok && slowErr == nil && !same(quick, slow) {
 			t.Fatalf("quick %+v, slow %+v", quick, slow)
+		}
+		// After another record, and after itself, a line means the same.
+		for _, before := range []string{`{"log":"x\n","stream":"stdout","time":"2026-11-23T11:00:00.5Z"}`, string(line)} {
+			if _, err := d.Decode([]byte(before)); err != nil && before != string(line) {
+				t.Fatal(err)
+			}
+			again, err := d.Decode(bytes.Clone(line))
+			if (err == nil) != (slowErr == nil || ok) || err == nil && slowErr == nil && !same(again, slow) || err == nil && ok && !same(again, quick) {
+				t.Fatalf("again %+v, %v, slow %+v, %v", again, err, slow, slowErr)
+			}
 		}
 		back := NewEncoder(nil).Append(nil, false, noon, line)
 		var fields struct{ Log string }

@@ -46,7 +46,7 @@ func (c *copier) folder(ctx context.Context, from, to int, st *unix.Stat_t, path
 	if depth > deepest {
 		return fmt.Errorf("%s: too many folders in each other", path)
 	}
-	names, err := readNames(from)
+	names, err := ReadNames(from)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
@@ -58,13 +58,14 @@ func (c *copier) folder(ctx context.Context, from, to int, st *unix.Stat_t, path
 			return err
 		}
 	}
-	if err := finish(to, ".", procPath(from, "."), procPath(to, "."), st); err != nil {
+	if err := finish(to, ".", ProcPath(from, "."), ProcPath(to, "."), st); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	return nil
 }
 
-func readNames(folder int) ([]string, error) {
+// ReadNames lists an open folder, in no order.
+func ReadNames(folder int) ([]string, error) {
 	fd, err := unix.Openat(folder, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
@@ -99,12 +100,12 @@ func (c *copier) entry(ctx context.Context, from, to int, name, path string, dep
 	case unix.S_IFREG:
 		err = copyFile(ctx, from, to, name, st.Size)
 	case unix.S_IFLNK:
-		err = copyLink(from, to, name, st.Size)
+		err = copyLink(from, to, name)
 	default:
 		err = unix.Mknodat(to, name, kind|0o600, int(st.Rdev))
 	}
 	if err == nil {
-		err = finish(to, name, procPath(from, name), procPath(to, name), &st)
+		err = finish(to, name, ProcPath(from, name), ProcPath(to, name), &st)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
@@ -133,15 +134,24 @@ func (c *copier) subfolder(ctx context.Context, from, to int, name, path string,
 	return c.folder(ctx, source, target, st, path, depth+1)
 }
 
-func copyLink(from, to int, name string, size int64) error {
-	buffer := make([]byte, size+1)
+func copyLink(from, to int, name string) error {
+	target, err := ReadLink(from, name)
+	if err != nil {
+		return err
+	}
+	return unix.Symlinkat(target, to, name)
+}
+
+// ReadLink gives what a symbolic link in an open folder says; without a name the folder is the link itself (O_PATH).
+func ReadLink(folder int, name string) (string, error) {
+	buffer := make([]byte, 256)
 	for {
-		n, err := unix.Readlinkat(from, name, buffer)
+		n, err := unix.Readlinkat(folder, name, buffer)
 		if err != nil {
-			return err
+			return "", err
 		}
 		if n < len(buffer) {
-			return unix.Symlinkat(string(buffer[:n]), to, name)
+			return string(buffer[:n]), nil
 		}
 		buffer = make([]byte, 2*len(buffer))
 	}
@@ -225,23 +235,27 @@ func finish(to int, name, source, target string, st *unix.Stat_t) error {
 	return nil
 }
 
-// procPath names an entry of an open folder for the calls that know paths only.
-func procPath(folder int, name string) string {
-	return "/proc/self/fd/" + strconv.Itoa(folder) + "/" + name
+// ProcPath names an entry of an open folder, or without a name what is open itself, for the calls that know paths only.
+func ProcPath(folder int, name string) string {
+	open := "/proc/self/fd/" + strconv.Itoa(folder)
+	if name == "" {
+		return open
+	}
+	return open + "/" + name
 }
 
 // copyAttributes copies the extended attributes, but for those with which overlayfs keeps its books. Some the target's
 // file system can't keep; those are left out.
 func copyAttributes(source, target string) error {
-	names, err := listAttributes(source)
+	names, err := ListAttributes(source)
 	if err != nil {
 		return err
 	}
 	for _, name := range names {
-		if strings.HasPrefix(name, "trusted.overlay.") || strings.HasPrefix(name, "user.overlay.") {
+		if IsOverlayAttribute(name) {
 			continue
 		}
-		value, err := attribute(source, name)
+		value, err := Attribute(source, name)
 		if errors.Is(err, unix.ENODATA) {
 			continue
 		}
@@ -255,7 +269,13 @@ func copyAttributes(source, target string) error {
 	return nil
 }
 
-func listAttributes(path string) ([]string, error) {
+// IsOverlayAttribute knows the extended attributes in which overlayfs keeps its books.
+func IsOverlayAttribute(name string) bool {
+	return strings.HasPrefix(name, "trusted.overlay.") || strings.HasPrefix(name, "user.overlay.")
+}
+
+// ListAttributes names the extended attributes of a file; a symbolic link at the end of the path is not followed.
+func ListAttributes(path string) ([]string, error) {
 	list, err := growing(func(buffer []byte) (int, error) { return unix.Llistxattr(path, buffer) })
 	if errors.Is(err, unix.ENOTSUP) {
 		return nil, nil
@@ -266,7 +286,8 @@ func listAttributes(path string) ([]string, error) {
 	return strings.FieldsFunc(string(list), func(r rune) bool { return r == 0 }), nil
 }
 
-func attribute(path, name string) ([]byte, error) {
+// Attribute gives the value of an extended attribute; a symbolic link at the end of the path is not followed.
+func Attribute(path, name string) ([]byte, error) {
 	return growing(func(buffer []byte) (int, error) { return unix.Lgetxattr(path, name, buffer) })
 }
 

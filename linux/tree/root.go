@@ -5,7 +5,9 @@ package tree
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path"
 	"runtime"
 	"slices"
 	"strings"
@@ -19,35 +21,32 @@ import (
 // OpenRoot mounts a root file system read-only where nobody else sees it, and gives its top folder. The mount lives as
 // long as the file is open. over is any folder that is not part of the root file system; the mount covers it in a
 // namespace of its own, so that the host does not notice.
-func OpenRoot(mounts []core.FSMount, over string) (*os.File, error) {
-	type answer struct {
-		root *os.File
-		err  error
-	}
-	answers := make(chan answer, 1)
+func OpenRoot(mounts []core.FSMount, over string) (root *os.File, err error) {
 	mounts = ReadOnly(mounts)
-	go onOwnThread(func() {
-		root, err := openRoot(mounts, over)
-		answers <- answer{root, err}
-	})
-	a := <-answers
-	return a.root, a.err
+	OnOwnThread(func() { root, err = openRoot(mounts, over) })
+	return root, err
 }
 
-// onOwnThread runs f on a thread that ends with it, so that what f changes of the thread touches nobody else. It must
-// not be the first thread of the process, which can't end and is what others see of the process.
-func onOwnThread(f func()) {
+// OnOwnThread runs f on a thread that ends with it, so that what f changes of the thread touches nobody else, and waits
+// for its end.
+func OnOwnThread(f func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		locked(f)
+	}()
+	<-done
+}
+
+// locked runs f on a thread of its own, in a goroutine that ends with it. It must not be the first thread of the process,
+// which can't end and is what others see of the process.
+func locked(f func()) {
 	runtime.LockOSThread()
 	if unix.Gettid() != os.Getpid() {
 		f() // not unlocked: the thread ends with the goroutine
 		return
 	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		onOwnThread(f)
-	}()
-	<-done
+	OnOwnThread(f)
 	runtime.UnlockOSThread()
 }
 
@@ -102,8 +101,54 @@ func ReadOnly(mounts []core.FSMount) []core.FSMount {
 // OpenIn opens a folder by its path inside root, as a process whose root that is would. The errors for what is not
 // there and what is no folder are fs.ErrNotExist and ENOTDIR.
 func OpenIn(root *os.File, path string) (*os.File, error) {
+	return resolve(root, path, unix.O_RDONLY|unix.O_DIRECTORY)
+}
+
+// OpenQuiet opens a folder of the host that a container writes to. What is opened below it is opened through a mount that
+// belongs to the file alone, read-only, and through which no device can be opened: whatever the container puts in a
+// file's place, looking at it has no effect.
+func OpenQuiet(folder string) (*os.File, error) {
+	fd, err := unix.OpenTree(unix.AT_FDCWD, folder, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: folder, Err: err}
+	}
+	defer unix.Close(fd)
+	quiet := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NOEXEC}
+	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &quiet); err != nil {
+		return nil, &os.PathError{Op: "mount_setattr", Path: folder, Err: err}
+	}
+	top, err := unix.Openat(fd, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: folder, Err: err}
+	}
+	return os.NewFile(uintptr(top), folder), nil
+}
+
+// OpenFileIn opens a file for reading by its path inside root. Whatever is no file is fs.ErrNotExist; a pipe does not block.
+func OpenFileIn(root *os.File, path string) (*os.File, error) {
+	file, err := resolve(root, path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY)
+	if err != nil {
+		return nil, err
+	}
+	info, err := file.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = &os.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
+	}
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return file, nil
+}
+
+// Locate finds whatever is at a path inside root, as a process whose root that is would, without opening it: the file
+// stands for the entry (O_PATH). With unix.O_NOFOLLOW among the flags a symbolic link at the end is not followed.
+func Locate(root *os.File, path string, flags uint64) (*os.File, error) {
+	return resolve(root, path, unix.O_PATH|flags)
+}
+
+func resolve(root *os.File, path string, flags uint64) (*os.File, error) {
 	how := unix.OpenHow{
-		Flags:   unix.O_RDONLY | unix.O_DIRECTORY | unix.O_CLOEXEC,
+		Flags:   flags | unix.O_CLOEXEC,
 		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
 	}
 	for tries := 0; ; tries++ {
@@ -117,6 +162,28 @@ func OpenIn(root *os.File, path string) (*os.File, error) {
 		}
 		return os.NewFile(uintptr(fd), path), nil
 	}
+}
+
+// MakeAll opens a folder by its path inside root and makes what is missing on the way, for the owner root and readable
+// by all.
+func MakeAll(root *os.File, folder string) (*os.File, error) {
+	folder = path.Clean("/" + folder)
+	found, err := OpenIn(root, folder)
+	if !errors.Is(err, fs.ErrNotExist) || folder == "/" {
+		return found, err
+	}
+	parent, err := MakeAll(root, path.Dir(folder))
+	if err != nil {
+		return nil, err
+	}
+	err = unix.Mkdirat(int(parent.Fd()), path.Base(folder), 0o755)
+	if errors.Is(err, unix.EEXIST) {
+		err = nil // somebody was faster, or it is a link that leads nowhere: the next look tells
+	}
+	if err = errors.Join(err, parent.Close()); err != nil {
+		return nil, &os.PathError{Op: "mkdir", Path: folder, Err: err}
+	}
+	return OpenIn(root, folder)
 }
 
 // IsMount reports whether path is the top of a mount.

@@ -253,12 +253,12 @@ func (f *Forwarder) run() {
 	var spare batch
 	for {
 		taken, over := f.take(spare)
+		spare = batch{taken.data[:0], taken.ends[:0]} // the two change places, also when nothing waits
+		if cap(spare.data) > usual/4 {
+			spare = batch{} // a burst should not weigh for ever
+		}
 		if len(taken.ends) > 0 {
 			f.deliver(taken)
-			spare = batch{taken.data[:0], taken.ends[:0]}
-			if cap(spare.data) > 4*usual {
-				spare = batch{} // a burst should not weigh for ever
-			}
 			continue
 		}
 		if over {

@@ -120,19 +120,20 @@ func openTunnel(ctx context.Context, a logopt.Address, program string) (net.Conn
 		return nil, fmt.Errorf("socketpair: %w", err)
 	}
 	ours, theirs := os.NewFile(uintptr(fds[0]), "tunnel"), os.NewFile(uintptr(fds[1]), "tunnel")
-	defer theirs.Close()
+	address, err := json.Marshal(a)
+	if err != nil {
+		return nil, errors.Join(err, ours.Close(), theirs.Close())
+	}
 	conn, err := net.FileConn(ours)
 	ours.Close()
 	if err != nil {
-		return nil, err
-	}
-	address, err := json.Marshal(a)
-	if err != nil {
-		return nil, errors.Join(err, conn.Close())
+		return nil, errors.Join(err, theirs.Close())
 	}
 	t := &tunnel{Conn: conn, process: exec.Command(program, string(address))}
 	t.process.Stdin = theirs
-	if err := t.process.Start(); err != nil {
+	err = t.process.Start()
+	theirs.Close() // the process has it; with a second one open its end would not be seen
+	if err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })

@@ -34,6 +34,7 @@ func TestDockerCLI(t *testing.T) {
 		{"events", events},
 		{"images", images},
 		{"save, load, import", transfer},
+		{"cp, diff, commit, export", copying},
 		{"registry", registry},
 		{"build: classic", buildClassic},
 		{"build: buildx", buildBuildx},

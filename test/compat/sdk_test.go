@@ -46,6 +46,7 @@ func TestGoSDK(t *testing.T) {
 			k.life()
 			k.console()
 			k.exec()
+			k.files()
 			k.events()
 			k.errors()
 		})

@@ -79,11 +79,17 @@ func scenario(d *daemon.Daemon) error {
 	remove := func(path string) func() error {
 		return func() error { return d.Do(http.MethodDelete, path, nil, nil) }
 	}
+	look := func(path string) func() error {
+		return func() error { return d.Do(http.MethodGet, path, nil, nil) }
+	}
 	for _, do := range []func() error{
 		post("/networks/create", map[string]any{"Name": "sea"}),
 		post("/containers/create?name=web", web(d, false)),
+		look("/containers/web/archive?path=/etc"),
 		post("/containers/web/start", nil),
+		look("/containers/web/export"),
 		func() error { return run(d, "web", "true") },
+		post("/commit?container=web&repo=made", nil),
 		post("/containers/web/stop?t=0", nil),
 		post("/containers/web/start", nil),
 		post("/containers/web/restart?t=0", nil),

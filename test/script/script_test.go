@@ -46,6 +46,9 @@ func TestScripts(t *testing.T) {
 			"fetch":  fetch,
 			"daemon": control,
 			"image":  loadImage,
+
+			"logserver": startServer,
+			"heard":     heard,
 		},
 	})
 }
