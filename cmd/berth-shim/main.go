@@ -17,6 +17,7 @@ import (
 
 	"github.com/berth-engine/berth/linux/mount"
 	"github.com/berth-engine/berth/shim"
+	"github.com/berth-engine/berth/shim/reaper"
 )
 
 // control is the descriptor of the socket to the daemon.
@@ -26,8 +27,8 @@ func main() {
 	switch {
 	case shim.IsInit():
 		shim.Init()
-	case shim.IsReaper():
-		os.Exit(shim.Reap(os.Args[1:]))
+	case reaper.Is():
+		os.Exit(reaper.Run(os.Args[1:]))
 	case len(os.Args) == 5 && os.Args[1] == "run":
 		shrugOff()
 		os.Exit(shim.RunBundle(os.Args[2], os.Args[3], os.Args[4]))
