@@ -68,10 +68,13 @@ func (s *streams) pump(from io.ReadCloser, stderr bool) {
 			if s.log != nil {
 				lines.write(data, n < readSize)
 			}
-			for _, c := range s.attached() {
+			clients := s.attached()
+			for _, c := range clients {
 				c.send(s, buffer[:frameHeader+n], stderr)
 			}
-			pace.keep(n == readSize)
+			if len(clients) > 0 {
+				pace.keep(n)
+			}
 		}
 		if err != nil {
 			break // end of the pipe, or EIO of a terminal without a process
@@ -94,17 +97,18 @@ type pace struct {
 const (
 	paceClose  = 2 * time.Millisecond   // pieces with less between them are a stream
 	paceStreak = 16                     // so many make one
-	paceRest   = 300 * time.Microsecond // what they gather for, at most twice that late
+	paceRest   = 300 * time.Microsecond // what they gather for
+	paceEnough = 32 << 10               // a piece of this size is worth a wakeup
 )
 
-// keep is called behind each piece; more says that others wait already.
-func (p *pace) keep(more bool) {
+// keep is called behind each piece, with its size.
+func (p *pace) keep(size int) {
 	now := time.Now()
 	if now.Sub(p.last) > paceClose {
 		p.streak = 0
 	}
 	p.last = now
-	if p.streak++; p.streak < paceStreak || more {
+	if p.streak++; p.streak < paceStreak || size >= paceEnough {
 		return
 	}
 	if p.timer == nil {
