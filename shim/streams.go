@@ -19,7 +19,8 @@ import (
 // Sizes of the ways through which output goes.
 const (
 	frameHeader = 8         // Docker's header before a piece of output
-	readSize    = 128 << 10 // of one read from a pipe
+	readSize    = 32 << 10  // of one read from a pipe, at first
+	rushSize    = 128 << 10 // the same, of output that has filled that
 	inputSize   = 64 << 10  // of one read from a client
 	longestLine = 16 << 10  // a longer line is logged in parts, as Docker does
 )
@@ -66,7 +67,7 @@ func (s *streams) pump(from io.ReadCloser, stderr bool) {
 		if n > 0 {
 			data := buffer[frameHeader : frameHeader+n]
 			if s.log != nil {
-				lines.write(data, n < readSize)
+				lines.write(data, frameHeader+n < len(buffer))
 			}
 			clients := s.attached()
 			for _, c := range clients {
@@ -74,6 +75,9 @@ func (s *streams) pump(from io.ReadCloser, stderr bool) {
 			}
 			if len(clients) > 0 {
 				pace.keep(n)
+			}
+			if n == readSize && len(buffer) == frameHeader+readSize {
+				buffer = make([]byte, frameHeader+rushSize)
 			}
 		}
 		if err != nil {
