@@ -1,6 +1,7 @@
 package rootfs
 
 import (
+	"archive/tar"
 	"bytes"
 	"errors"
 	"io/fs"
@@ -189,6 +190,28 @@ func TestAProcessThatIsNotTheContainersIsNotLookedInto(t *testing.T) {
 		v.PID = pid
 		if view, err := Open(v); !errors.Is(err, ErrEnded) {
 			t.Errorf("%s: %v, %v", name, view, err)
+		}
+	}
+}
+
+func TestWhatIsMountedIsNeitherReplacedNorEmptied(t *testing.T) {
+	t.Parallel()
+	v, base := stopped(t)
+	v.Mounts = []core.FSMount{bind(base+"/host", "/data/volume"), bind(base+"/host/file", "/etc/passwd")}
+	view := open(t, v)
+	for folder, name := range map[string]string{"/": "data", "/data": "volume", "/etc": "passwd"} {
+		var buffer bytes.Buffer
+		w := tar.NewWriter(&buffer)
+		if err := errors.Join(w.WriteHeader(&tar.Header{Name: name, Mode: 0o600}), w.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if err := view.Unpack(t.Context(), folder, &buffer, core.ExtractOptions{}); !errors.Is(err, syscall.EBUSY) {
+			t.Errorf("%s in %s: the error is %v", name, folder, err)
+		}
+	}
+	for _, path := range []string{"/data/volume/file", "/etc/passwd"} {
+		if stat, err := view.Stat(path); err != nil || stat.Size != int64(len("of the host")) {
+			t.Errorf("%s is %+v (%v)", path, stat, err)
 		}
 	}
 }
