@@ -100,28 +100,42 @@ func (o *Organ) baseOf(ctx context.Context, request core.Commit) (*parsed, confi
 	if err := o.protect(ctx, id); err != nil {
 		return nil, config.File{}, err
 	}
-	info, err := o.content.Info(ctx, id)
+	target, err := o.describe(ctx, id)
 	if err != nil {
 		return nil, config.File{}, err
 	}
-	target := ocispec.Descriptor{Digest: id, Size: info.Size}
-	raw, err := content.ReadBlob(ctx, o.content, target)
-	if err != nil {
-		return nil, config.File{}, err
-	}
-	if err := json.Unmarshal(raw, &target); err != nil { // only its media type is of this shape
-		return nil, config.File{}, err
-	}
-	target = ocispec.Descriptor{MediaType: target.MediaType, Digest: id, Size: info.Size}
 	base, err := o.read(ctx, target, request.Platform)
 	if err != nil {
 		return nil, config.File{}, err
 	}
 	var file config.File
-	if raw, err = content.ReadBlob(ctx, o.content, base.config); err == nil {
+	raw, err := content.ReadBlob(ctx, o.content, base.config)
+	if err == nil {
 		err = json.Unmarshal(raw, &file)
 	}
 	return base, file, err
+}
+
+// describe finds what a digest stands for, by a name that has it or else by what it says itself.
+func (o *Organ) describe(ctx context.Context, id digest.Digest) (ocispec.Descriptor, error) {
+	index, err := o.names.Index(ctx)
+	if err != nil {
+		return ocispec.Descriptor{}, err
+	}
+	if named := index.ByTarget[id]; len(named) > 0 {
+		return named[0].Target, nil
+	}
+	info, err := o.content.Info(ctx, id)
+	if err != nil {
+		return ocispec.Descriptor{}, err
+	}
+	raw, err := content.ReadBlob(ctx, o.content, ocispec.Descriptor{Digest: id, Size: info.Size})
+	if err != nil {
+		return ocispec.Descriptor{}, err
+	}
+	var said struct{ MediaType string }
+	err = json.Unmarshal(raw, &said)
+	return ocispec.Descriptor{MediaType: cmp.Or(said.MediaType, ocispec.MediaTypeImageManifest), Digest: id, Size: info.Size}, err
 }
 
 // commitLayer stores what a container changed as a layer; nil: nothing.

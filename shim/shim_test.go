@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/opencontainers/runc/libcontainer/configs"
 
@@ -92,6 +93,32 @@ func TestLinesAreLoggedWholeOrInParts(t *testing.T) {
 				t.Errorf("%d lines: %.200q", len(got), got)
 			}
 		})
+	}
+}
+
+func TestOnlyAStreamOfSmallPiecesIsGathered(t *testing.T) {
+	t.Parallel()
+	var p pace
+	for range paceStreak - 1 {
+		p.keep(100)
+	}
+	if p.timer != nil {
+		t.Error("the beginning of a stream was held up")
+	}
+	for range 2 * paceStreak {
+		p.last = time.Now() // however slow the machine is
+		p.keep(paceEnough)
+	}
+	if p.timer != nil {
+		t.Error("large pieces were held up")
+	}
+	p.last = time.Now()
+	if p.keep(100); p.timer == nil {
+		t.Error("small pieces are not gathered")
+	}
+	p.last = time.Now().Add(-2 * paceClose)
+	if p.keep(100); p.streak != 1 {
+		t.Errorf("after a pause the streak is %d", p.streak)
 	}
 }
 

@@ -19,7 +19,8 @@ import (
 // Sizes of the ways through which output goes.
 const (
 	frameHeader = 8         // Docker's header before a piece of output
-	readSize    = 128 << 10 // of one read from a pipe
+	readSize    = 32 << 10  // of one read from a pipe, at first
+	rushSize    = 128 << 10 // the same, of output that has filled that
 	inputSize   = 64 << 10  // of one read from a client
 	longestLine = 16 << 10  // a longer line is logged in parts, as Docker does
 )
@@ -66,12 +67,18 @@ func (s *streams) pump(from io.ReadCloser, stderr bool) {
 		if n > 0 {
 			data := buffer[frameHeader : frameHeader+n]
 			if s.log != nil {
-				lines.write(data, n < readSize)
+				lines.write(data, frameHeader+n < len(buffer))
 			}
-			for _, c := range s.attached() {
+			clients := s.attached()
+			for _, c := range clients {
 				c.send(s, buffer[:frameHeader+n], stderr)
 			}
-			pace.keep(n == readSize)
+			if len(clients) > 0 {
+				pace.keep(n)
+			}
+			if n == readSize && len(buffer) == frameHeader+readSize {
+				buffer = make([]byte, frameHeader+rushSize)
+			}
 		}
 		if err != nil {
 			break // end of the pipe, or EIO of a terminal without a process
@@ -94,17 +101,18 @@ type pace struct {
 const (
 	paceClose  = 2 * time.Millisecond   // pieces with less between them are a stream
 	paceStreak = 16                     // so many make one
-	paceRest   = 300 * time.Microsecond // what they gather for, at most twice that late
+	paceRest   = 300 * time.Microsecond // what they gather for
+	paceEnough = 32 << 10               // a piece of this size is worth a wakeup
 )
 
-// keep is called behind each piece; more says that others wait already.
-func (p *pace) keep(more bool) {
+// keep is called behind each piece, with its size.
+func (p *pace) keep(size int) {
 	now := time.Now()
 	if now.Sub(p.last) > paceClose {
 		p.streak = 0
 	}
 	p.last = now
-	if p.streak++; p.streak < paceStreak || more {
+	if p.streak++; p.streak < paceStreak || size >= paceEnough {
 		return
 	}
 	if p.timer == nil {

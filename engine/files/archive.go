@@ -72,7 +72,7 @@ func (f *Files) Extract(ctx context.Context, ref, name string, options core.Extr
 	}
 	content, err := f.ports.Decompress(r)
 	if err != nil {
-		return err
+		return broken(u, core.Invalid("%w", err))
 	}
 	err = u.view.Unpack(u, place, content, options)
 	if closing := content.Close(); err == nil {
@@ -143,6 +143,8 @@ func explain(err error, name, ref string) error {
 		return core.NotFound("Could not find the file %s in container %s", name, ref)
 	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.ELOOP), errors.Is(err, syscall.ENAMETOOLONG), errors.Is(err, syscall.EROFS), errors.Is(err, syscall.EINVAL):
 		return core.Invalid("%w", err)
+	case errors.Is(err, syscall.EBUSY):
+		return core.Conflict("%w", err) // something is mounted there
 	}
 	return err
 }

@@ -93,6 +93,7 @@ type Ports struct {
 // Files are the files of containers.
 type Files struct {
 	ports Ports
+	grace time.Duration // how long a start or a removal waits for copies before it breaks them off
 
 	mu   sync.Mutex // guards open and the counts in it; never held while a view is opened
 	open map[core.ContainerID]*opened
@@ -110,11 +111,8 @@ type opened struct {
 
 // New makes the room.
 func New(ports Ports) *Files {
-	return &Files{ports: ports, open: map[core.ContainerID]*opened{}}
+	return &Files{ports: ports, grace: 10 * time.Second, open: map[core.ContainerID]*opened{}}
 }
-
-// grace is how long a start or a removal waits for copies before it breaks them off.
-const grace = 10 * time.Second
 
 // Idle waits until nobody looks at a container's files. Copies that take too long are broken off. The caller keeps new ones
 // away: he holds the container.
@@ -125,7 +123,7 @@ func (f *Files) Idle(ctx context.Context, id core.ContainerID) error {
 	if o == nil {
 		return nil
 	}
-	timer := time.NewTimer(grace)
+	timer := time.NewTimer(f.grace)
 	defer timer.Stop()
 	select {
 	case <-o.closed:

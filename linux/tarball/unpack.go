@@ -162,24 +162,53 @@ func (u *unpacker) clear(folder *os.File, base string, header *tar.Header, name 
 		return false, core.Invalid("cannot overwrite directory %q with non-directory %q", name, u.folder)
 	case u.options.KeepKinds && isFolder:
 		return false, core.Invalid("cannot overwrite non-directory %q with directory %q", name, u.folder)
-	case !wasFolder:
-		err = unix.Unlinkat(int(folder.Fd()), base, 0)
-	default:
-		err = removeAll(folder, base)
 	}
-	if err != nil && !errors.Is(err, unix.ENOENT) {
+	if err := remove(int(folder.Fd()), base, 0); err != nil {
 		return false, fmt.Errorf("unlinkat %s: %w", path.Join(u.folder, name), err)
 	}
 	return false, nil
 }
 
-// removeAll deletes a folder with all that is in it, without following links.
-func removeAll(folder *os.File, base string) error {
-	root, err := os.OpenRoot(tree.ProcPath(int(folder.Fd()), "."))
+// remove deletes an entry of a folder with all that is in it, without following links. What something is mounted on stays:
+// the kernel keeps it from being deleted only where this thread sees the mount, and would take it away from the
+// container else.
+func remove(folder int, name string, depth int) error {
+	if depth > deepest {
+		return errors.New("too many folders in each other")
+	}
+	var st unix.Statx_t
+	err := unix.Statx(folder, name, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT, unix.STATX_TYPE, &st)
+	if err != nil {
+		return ignoreGone(err)
+	}
+	if st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0 {
+		return unix.EBUSY
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
+		return ignoreGone(unix.Unlinkat(folder, name, 0))
+	}
+	opened, err := open(folder, name, unix.O_DIRECTORY)
+	if err != nil {
+		return ignoreGone(err)
+	}
+	defer opened.Close()
+	names, err := tree.ReadNames(int(opened.Fd()))
 	if err != nil {
 		return err
 	}
-	return errors.Join(root.RemoveAll(base), root.Close())
+	for _, child := range names {
+		if err := remove(int(opened.Fd()), child, depth+1); err != nil {
+			return err
+		}
+	}
+	return ignoreGone(unix.Unlinkat(folder, name, unix.AT_REMOVEDIR))
+}
+
+func ignoreGone(err error) error {
+	if errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	return err
 }
 
 // make makes the entry, where nothing is.

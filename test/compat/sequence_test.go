@@ -85,7 +85,7 @@ func acts(folder, registry string) []act {
 		run("volume create", "volume", "create", "--label", "sea=north", "ev-vol"),
 		run("run --rm", "run", "--rm", "--name", "ev-brief", "ev-base", "true"),
 		run("run --rm, network none", "run", "--rm", "--name", "ev-brief", "--network", "none", "ev-base", "sh", "-c", "exit 3").ends(3),
-		run("create", "create", "--name", "ev-one", "--label", "fleet=ev", "--network", "ev-net", "-v", "ev-vol:/v", "-v", "/tmp:/host:ro", "ev-base", "sh", "-c", "trap 'exit 4' TERM; while :; do sleep 0.1; done"),
+		run("create", "create", "--name", "ev-one", "--label", "fleet=ev", "--network", "ev-net", "-v", "ev-vol:/v", "-v", "/tmp:/host:ro", "ev-base", "sh", "-c", "trap 'exit 4' TERM; sleep 1000 & wait"),
 		run("start", "start", "ev-one"),
 		run("exec", "exec", "ev-one", "true"),
 		run("exec that fails", "exec", "-e", "A=b", "ev-one", "sh", "-c", "exit 5").ends(5),
