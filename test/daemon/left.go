@@ -45,10 +45,9 @@ func (d *Daemon) Leftovers() (left []string) {
 		}
 		for _, entry := range entries {
 			path := filepath.Join(folder, entry.Name())
-			if within, err := os.ReadDir(filepath.Join(d.Root, path)); entry.Name() == ".trash" && err == nil && len(within) == 0 {
-				continue // always there, and empty
+			if entry.Name() != ".trash" { // always there; what a daemon had no time to delete in it, the next one does
+				left = append(left, path)
 			}
-			left = append(left, path)
 		}
 	}
 	return left
