@@ -236,6 +236,9 @@ func (g *given) addBinds(mounts []core.FSMount) error {
 			flags = unix.AT_RECURSIVE
 		}
 		sub, err := cloneTree(unix.AT_FDCWD, m.Source, flags)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // the host has taken it away: its start will say so, or make it
+		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", m.Source, err)
 		}

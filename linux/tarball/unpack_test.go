@@ -23,12 +23,12 @@ var when = time.Unix(1_500_000_000, 0)
 
 // house is a folder that stands for a root file system, beside one with a secret that nobody may read or write from it.
 type house struct {
-	t             *testing.T
+	t             testing.TB
 	root, outside string
 	top           *os.File
 }
 
-func newHouse(t *testing.T) *house {
+func newHouse(t testing.TB) *house {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("giving files to others takes root")
@@ -278,9 +278,17 @@ func FuzzUnpack(f *testing.F) {
 	f.Add(tarOf(f, link("l", "/../../outside"), regular("l/f", "x")))
 	f.Add(tarOf(f, hard("g", "../../outside/secret"), regular("g", "x")))
 	f.Add(tarOf(f, folder("a"), tar.Header{Typeflag: tar.TypeFifo, Name: "a/p"}, regular("../f", "x")))
+	h := newHouse(f)
 	f.Fuzz(func(t *testing.T, content []byte) {
-		h := newHouse(t)
+		h.t = t
 		_ = Unpack(t.Context(), h.top, "/to", bytes.NewReader(content), Options{}) // most are refused
 		h.untouched()
+		entries, err := os.ReadDir(h.root)
+		for _, entry := range entries {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(h.root, entry.Name())))
+		}
+		if err = errors.Join(err, os.Mkdir(h.root+"/to", 0o755)); err != nil {
+			t.Fatal(err)
+		}
 	})
 }
