@@ -262,6 +262,24 @@ func TestUnpackedFilesHaveTheirTimesAndTheGivenOwner(t *testing.T) {
 	}
 }
 
+func TestHolesStayHoles(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	content := "begin" + strings.Repeat("\x00", 4<<20) + "end"
+	if err := Unpack(t.Context(), h.top, "to", bytes.NewReader(tarOf(t, regular("f", content), regular("zeros", strings.Repeat("\x00", 1<<20)))), Options{}); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"f": content, "zeros": strings.Repeat("\x00", 1<<20)} {
+		if got, err := os.ReadFile(h.root + "/to/" + name); err != nil || string(got) != want {
+			t.Errorf("%s has %d bytes and others than it should (%v)", name, len(got), err)
+		}
+	}
+	info, err := os.Stat(h.root + "/to/f")
+	if err != nil || info.Sys().(*syscall.Stat_t).Blocks*512 > 2<<20 {
+		t.Errorf("it takes %d blocks (%v)", info.Sys().(*syscall.Stat_t).Blocks, err)
+	}
+}
+
 func TestUnpackingEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
