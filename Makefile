@@ -12,7 +12,7 @@ facts   := -X $(version).Version=$(VERSION) -X $(version).Commit=$(shell git rev
 # The shim needs cgo, for libcontainer and libseccomp, and is static; nothing else may need it.
 shimtags := seccomp netgo osusergo
 shimonly := ./shim/... ./cmd/berth-shim
-programs := berth berthd berth-build
+programs := berth berthd berth-build berth-log
 
 .PHONY: build test demo vm bench lint install clean modules
 

@@ -33,6 +33,7 @@ core, lib < api/wire < api/server
 core, lib < compose < cli
 cli < cmd/berth, cmd/berth-build, cmd/berth-compose
 shim < cmd/berth-shim
+core < cmd/berth-log
 store, linux, shim/wire, image, volume, network, logs, plugin, runtime, engine, build, swarm, registry, api/server, web < cmd/berthd
 registry < cmd/berth-registry
 swarm < cmd/berth-swarm
@@ -55,6 +56,7 @@ github.com/vishvananda/netns: linux, shim
 github.com/google/nftables: linux, shim
 github.com/mdlayher/netlink: linux, shim
 golang.org/x/sys/unix: linux, shim
+tags.cncf.io/container-device-interface: build, runtime
 github.com/spf13/cobra: cli
 github.com/moby/moby/api: api/wire, cli, compose
 github.com/moby/moby/client: cli, compose, test

@@ -41,6 +41,9 @@ type Options struct {
 	// knows it. Empty: "moby-dangling", as in Docker.
 	DanglingPrefix string
 
+	// Events is told of what happened to the cache; nil: nobody.
+	Events func(core.Event)
+
 	// Run runs the bundle of a step to its end; see Shim.
 	Run func(ctx context.Context, bundle Bundle) error
 	// CgroupParent is where steps get their cgroups: <CgroupParent>/buildkit/<id>. Empty: "/berth".
@@ -94,6 +97,9 @@ func New(options Options) (*Builder, error) {
 	}
 	if options.DanglingPrefix == "" {
 		options.DanglingPrefix = "moby-dangling"
+	}
+	if options.Events == nil {
+		options.Events = func(core.Event) {}
 	}
 	if options.CgroupParent == "" {
 		options.CgroupParent = "/berth"

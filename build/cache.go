@@ -86,6 +86,14 @@ func (b *Builder) Prune(ctx context.Context, all bool, keepBytes int64, filters 
 	if err := translate(filters, request, time.Now()); err != nil {
 		return core.Pruned{}, err
 	}
+	pruned, err := b.prune(ctx, request)
+	if err == nil {
+		b.options.Events(pruned.Event("builder"))
+	}
+	return pruned, err
+}
+
+func (b *Builder) prune(ctx context.Context, request *controlapi.PruneRequest) (core.Pruned, error) {
 	if !b.used() {
 		return core.Pruned{}, nil
 	}

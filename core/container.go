@@ -31,7 +31,7 @@ type Container struct {
 	Args []string // the words behind Path
 
 	Dir          string // the container's folder: hosts, hostname, resolv.conf, log files
-	LogPath      string // of the current log file; empty: the driver keeps none
+	LogPath      string // of the current file that `logs` reads; empty: the driver keeps none
 	RestartCount int
 	State        State
 	// StoppedByUser is set by stop and kill and cleared by start: policies "unless-stopped" and "always" ask it.
@@ -362,3 +362,14 @@ func ParsePort(s string) (Port, error) {
 	}
 	return Port{}, Invalid("invalid proto: %s", proto)
 }
+
+// MaskedPaths and ReadonlyPaths are what a container that is not privileged can't see, or not write, below /proc and
+// /sys, unless its own lists say otherwise.
+var (
+	MaskedPaths = []string{
+		"/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
+		"/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats",
+		"/sys/devices/virtual/powercap", "/sys/firmware",
+	}
+	ReadonlyPaths = []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}
+)

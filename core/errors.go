@@ -91,8 +91,8 @@ func NoSuchVolume(name string) error { return NotFound("get %s: no such volume",
 func NotRunning(id ContainerID) error { return Conflict("container %s is not running", id) }
 
 // Paused is Docker's answer when a paused container can't do what was asked.
-func Paused(id ContainerID) error {
-	return Conflict("Container %s is paused, unpause the container before exec", id)
+func Paused(ref string) error {
+	return Conflict("Container %s is paused, unpause the container before exec", ref)
 }
 
 // NameInUse is Docker's answer when another container has the name.

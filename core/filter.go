@@ -1,5 +1,7 @@
 package core
 
+import "strconv"
+
 // Filters are the conditions of a list: several values of one key are alternatives, several keys must all hold.
 type Filters map[string][]string
 
@@ -17,6 +19,7 @@ type ContainerView struct {
 	ExecIDs          []ExecID
 	SizeRw, SizeRoot int64  // -1: not asked for
 	ImageName        string // what `ps` shows: the reference as given, or the ID once that names another image
+	Image            Image  // what it was made from; zero once that is gone
 }
 
 // Pruned is the answer to a prune.
@@ -24,6 +27,11 @@ type Pruned struct {
 	Deleted   []string
 	Images    []ImageDelete
 	Reclaimed uint64 // bytes
+}
+
+// Event tells of a prune of all objects of a type.
+func (p Pruned) Event(kind string) Event {
+	return Event{Type: kind, Action: "prune", Attributes: map[string]string{"reclaimed": strconv.FormatUint(p.Reclaimed, 10)}}
 }
 
 // DiskUsage is what `docker system df` shows.

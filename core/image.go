@@ -26,8 +26,10 @@ type Image struct {
 	ConfigDigest string
 	// Manifest is the digest of this platform's manifest: ID itself, unless that names an index. Stored is the bytes
 	// of content that it takes: manifest, configuration and layers as they travel.
-	Manifest string
-	Stored   int64
+	Manifest     string
+	ManifestType string // its media type
+	ManifestSize int64  // bytes of the manifest itself
+	Stored       int64
 	// RawConfig is the configuration blob, byte by byte.
 	RawConfig json.RawMessage
 }

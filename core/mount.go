@@ -73,6 +73,8 @@ type Mount struct {
 	NonRecursive           bool
 	ReadOnlyNonRecursive   bool
 	ReadOnlyForceRecursive bool
+	// Layer is what the image organ keeps for an image that is mounted.
+	Layer ContainerID
 }
 
 // FSMount is one call of mount(2), as a snapshotter or a volume answers it.
@@ -81,4 +83,8 @@ type FSMount struct {
 	Source  string
 	Target  string // below the root of the container; empty: the root itself
 	Options []string
+	// Below are the mounts of an image, which take the place of Source.
+	Below []FSMount
+	// Subpath is the part of Source, or of Below, that is shown. It is resolved without leaving either.
+	Subpath string
 }

@@ -92,15 +92,18 @@ type Info struct {
 	SecurityOptions                     []string
 	InsecureRegistries, Mirrors         []string
 	LogDrivers, NetworkDrivers, Volumes []string
+	CDISpecDirs                         []string
 	LoggingDriver                       string // the default one; empty: json-file
 	HTTPProxy, HTTPSProxy, NoProxy      string
 	Warnings                            []string
 	Limits                              HostLimits
 }
 
-// HostLimits are the kernel's abilities that `docker info` lists.
+// HostLimits are the kernel's abilities that `docker info` lists, and those that limits of containers are checked with.
 type HostLimits struct {
 	Memory, Swap, CPUCfs, CPUShares, CPUSet, Pids, OomKillDisable, IPv4Forwarding bool
+	Swappiness, Realtime, BlockWeight, BlockThrottle                              bool
+	Processors, MemoryNodes                                                       string // of the root cpuset: "0-3"
 }
 
 // Hijack takes over the HTTP connection after the status line and headers were sent. framed: the output carries the

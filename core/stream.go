@@ -42,8 +42,10 @@ type LogLine struct {
 }
 
 // LogReader gives the lines in order. Next returns io.EOF at the end (with Follow: when the container ended or was
-// removed and all was read). Line is valid until the next call.
+// removed and all was read). Line is valid until the next call of either.
 type LogReader interface {
 	Next() (LogLine, error)
+	// Buffered says that the next Next neither reads a file nor waits.
+	Buffered() bool
 	io.Closer
 }

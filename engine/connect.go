@@ -22,6 +22,9 @@ func (cs *Containers) Connect(ctx context.Context, ref string, n core.Network, e
 	if err := connectable(c, n); err != nil {
 		return "", err
 	}
+	if err := define.Attachment(n.Name, &endpoint); err != nil {
+		return "", err
+	}
 	endpoint.NetworkID = n.ID
 	if c.State.Running() {
 		if endpoint, err = cs.ports.Sandboxes.Connect(ctx, c.ID, n.Name, endpoint); err != nil {

@@ -4,11 +4,13 @@ import (
 	"context"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 
 	"github.com/berth-engine/berth/core"
 	"github.com/berth-engine/berth/engine/define"
 	"github.com/berth-engine/berth/engine/events"
 	"github.com/berth-engine/berth/engine/files"
+	"github.com/berth-engine/berth/engine/mounts"
 	"github.com/berth-engine/berth/engine/object"
 )
 
@@ -19,6 +21,7 @@ type ground struct {
 	options Options
 	events  *events.Hub
 	files   *files.Files
+	mounts  *mounts.Mounts
 	log     *slog.Logger
 }
 
@@ -28,6 +31,8 @@ type Containers struct {
 	life    *Lifecycle
 	volumes *object.Volumes
 	execs   *Execs
+	// defaults are what definitions are completed with; they change when settings are read again.
+	defaults atomic.Pointer[define.Defaults]
 }
 
 // Inspect finds a container and, with size, measures its layers.
@@ -38,6 +43,7 @@ func (cs *Containers) Inspect(ctx context.Context, ref string, size bool) (core.
 	}
 	c := b.View()
 	view := core.ContainerView{Container: c, ExecIDs: cs.execs.of(c.ID), SizeRw: -1, SizeRoot: -1, ImageName: c.Config.Image}
+	_, view.Image = cs.image(ctx, c)
 	if size {
 		if view.SizeRw, view.SizeRoot, err = cs.ports.Layers.Usage(ctx, c.ID); err != nil {
 			return core.ContainerView{}, err
@@ -68,7 +74,7 @@ func (cs *Containers) Rename(ctx context.Context, ref, name string) error {
 		return err
 	}
 	if err := cs.table.rename(b, name); err != nil {
-		return err
+		return core.Conflict("Error when allocating new name: %w", err)
 	}
 	c := b.View()
 	undo := func(cause error) error {

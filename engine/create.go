@@ -2,10 +2,8 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"os"
-	"path/filepath"
-	"runtime"
-	"slices"
 	"strings"
 	"time"
 
@@ -31,15 +29,18 @@ func (cs *Containers) Create(ctx context.Context, request core.CreateRequest) (c
 		Endpoints: request.Endpoints,
 		State:     core.State{Status: core.StatusCreated},
 	}
+	if err := define.UserNetwork(&c.Config, &c.Host); err != nil {
+		return "", nil, err
+	}
 	c.Config = define.Config(c.Config, image.Config)
 	if c.Path, c.Args, err = define.Command(&c.Config); err != nil {
 		return "", nil, err
 	}
-	warnings, err := cs.complete(c)
+	warnings, err := define.Complete(c, cs.defaults.Load())
 	if err != nil {
 		return "", nil, err
 	}
-	if err := cs.checkReferences(ctx, c); err != nil {
+	if err := cs.checkReferences(c); err != nil {
 		return "", nil, err
 	}
 	b := newBox(c)
@@ -76,9 +77,13 @@ func (cs *Containers) createSteps(b *box, image core.Image) []step {
 			return cs.ports.Layers.Remove(ctx, id)
 		}},
 		{"volumes", func(ctx context.Context) error {
-			return cs.resolveMounts(ctx, b)
+			// What is made before a later one fails must be known, so that the undo finds it.
+			made, err := cs.mounts.Make(ctx, b.View())
+			b.Change(func(c *core.Container) { c.Mounts = made })
+			return err
 		}, func(ctx context.Context) error {
-			return cs.removeAnonymous(ctx, b.View())
+			c := b.View()
+			return errors.Join(cs.mounts.DropAnonymous(ctx, c), cs.mounts.Unmake(ctx, c))
 		}},
 		{"record", func(ctx context.Context) error {
 			c := b.View()
@@ -108,62 +113,16 @@ func (cs *Containers) reserve(b *box, name string) error {
 	return cs.table.add(b)
 }
 
-// complete fills in what the user left open and checks what he said.
-func (cs *Containers) complete(c *core.Container) (warnings []string, err error) {
-	host := &c.Host
-	c.Dir = filepath.Join(cs.options.ContainersDir, string(c.ID))
-	if host.NetworkMode == "" {
-		host.NetworkMode = "default"
-	}
-	if c.Config.Hostname == "" && !strings.HasPrefix(host.NetworkMode, "container:") {
-		c.Config.Hostname = c.ID.Short()
-		if host.NetworkMode == core.NetworkHost || host.UTSMode == "host" {
-			if c.Config.Hostname, err = os.Hostname(); err != nil {
-				return nil, err
+// checkReferences looks up the other containers that the definition names.
+func (cs *Containers) checkReferences(c *core.Container) error {
+	for _, mode := range []*string{&c.Host.PidMode, &c.Host.IpcMode, &c.Host.NetworkMode} {
+		if ref, ok := strings.CutPrefix(*mode, "container:"); ok {
+			other, err := cs.table.find(ref)
+			if err != nil {
+				return err
 			}
+			*mode = "container:" + string(other.id)
 		}
 	}
-	if host.LogConfig.Type == "" {
-		host.LogConfig = core.LogConfig{Type: cs.options.DefaultLog.Type, Config: define.MergeMaps(host.LogConfig.Config, cs.options.DefaultLog.Config)}
-	}
-	if !slices.Contains(cs.options.LogDrivers, host.LogConfig.Type) {
-		return nil, core.Invalid("logger: no log driver named '%s' is registered", host.LogConfig.Type)
-	}
-	if err := define.LogOptions(host.LogConfig); err != nil {
-		return nil, err
-	}
-	if host.LogConfig.Type == "json-file" {
-		c.LogPath = filepath.Join(c.Dir, string(c.ID)+"-json.log")
-	}
-	if host.Runtime == "" {
-		host.Runtime = cs.options.Runtimes[0]
-	}
-	if !slices.Contains(cs.options.Runtimes, host.Runtime) {
-		return nil, core.Invalid("unknown or invalid runtime name: %s", host.Runtime)
-	}
-	if host.ShmSize == 0 {
-		host.ShmSize = 64 << 20
-	}
-	if host.IpcMode == "" {
-		host.IpcMode = "private"
-	}
-	if host.CgroupnsMode == "" {
-		host.CgroupnsMode = "host"
-		if cs.options.Facts.CgroupV2 {
-			host.CgroupnsMode = "private"
-		}
-	}
-	if host.Privileged {
-		host.MaskedPaths, host.ReadonlyPaths = []string{}, []string{}
-	}
-	if c.Config.Healthcheck != nil && len(c.Config.Healthcheck.Test) > 0 && c.Config.Healthcheck.Test[0] == "NONE" {
-		c.Config.Healthcheck = &core.Healthcheck{Test: []string{"NONE"}}
-	}
-	if wd := c.Config.WorkingDir; wd != "" && !filepath.IsAbs(wd) {
-		return nil, core.Invalid("the working directory '%s' is invalid, it needs to be an absolute path", wd)
-	}
-	if err := define.Endpoints(c); err != nil {
-		return nil, err
-	}
-	return define.Host(c, runtime.NumCPU())
+	return cs.resolveLinks(c)
 }

@@ -14,9 +14,11 @@ import (
 
 	"github.com/berth-engine/berth/core"
 	"github.com/berth-engine/berth/engine/console"
+	"github.com/berth-engine/berth/engine/define"
 	"github.com/berth-engine/berth/engine/events"
 	"github.com/berth-engine/berth/engine/files"
 	"github.com/berth-engine/berth/engine/health"
+	"github.com/berth-engine/berth/engine/mounts"
 	"github.com/berth-engine/berth/engine/object"
 	"github.com/berth-engine/berth/engine/system"
 )
@@ -31,7 +33,7 @@ type Ports struct {
 	Meter       console.Meter
 	Networks    object.NetworkPort
 	Sandboxes   Sandboxes
-	Volumes     Volumes
+	Volumes     mounts.Volumes
 	VolumeStore object.VolumePort
 	Logs        console.Logs
 	Records     Records
@@ -50,14 +52,8 @@ type Files struct {
 
 // Options are the engine's settings.
 type Options struct {
-	// ContainersDir is where each container has its folder (hosts, resolv.conf, log files).
-	ContainersDir string
-	// DefaultLog is the log driver of containers that name none.
-	DefaultLog core.LogConfig
-	// LogDrivers are the drivers that the shims can write.
-	LogDrivers []string
-	// Runtimes are the names that `--runtime` takes; the first is the default.
-	Runtimes []string
+	// Defaults are what definitions of containers are completed with; Facts of them is filled in by New.
+	Defaults define.Defaults
 	// ShutdownTimeout bounds stop for a container that says nothing; 0: 10 s.
 	StopTimeout time.Duration
 	Facts       Facts
@@ -92,14 +88,17 @@ func New(ports Ports, options Options) *Engine {
 	if options.Logger == nil {
 		options.Logger = slog.Default()
 	}
+	options.Defaults.Facts = &options.Facts.Info
 	hub := events.NewHub(ports.Journal)
 	g := &ground{table: newTable(), ports: ports, options: options, events: hub, log: options.Logger}
 	containers := &Containers{ground: g}
+	containers.defaults.Store(&g.options.Defaults)
 	execs := newExecs(g)
 	volumes := object.NewVolumes(ports.VolumeStore, containers, hub)
-	images := object.NewImages(ports.ImageStore, containers)
+	images := object.NewImages(ports.ImageStore, containers, hub)
+	g.mounts = &mounts.Mounts{Volumes: ports.Volumes, Objects: volumes, Layers: ports.Layers, Images: ports.Images, Find: g.table.view}
 	life := &Lifecycle{ground: g, execs: execs, remove: containers.remove}
-	life.health = health.New(execs.probe, g.healthChanged)
+	life.health = health.New(execs.probe, life.healthChanged)
 	containers.life, containers.volumes, containers.execs = life, volumes, execs
 	g.files = files.New(files.Ports{
 		Containers: containers, Freezer: life, Layers: ports.Layers, Volumes: ports.Volumes, Events: hub, Logger: options.Logger,
@@ -117,6 +116,14 @@ func New(ports Ports, options Options) *Engine {
 		System:     system.New(system.Parts{Containers: containers, Images: images, Volumes: volumes, Cache: ports.Cache, Events: hub, Info: options.Facts.Info}),
 		events:     hub,
 	}
+}
+
+// Reload changes what info says of the daemon, and the runtimes that containers may name; the first is the default.
+func (e *Engine) Reload(info core.Info, runtimes []string) {
+	e.System.Reload(info)
+	next := *e.Containers.defaults.Load()
+	next.Runtimes = runtimes
+	e.Containers.defaults.Store(&next)
 }
 
 // Publish hands on an event of something that the engine does not do itself: a pull, a build.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/berth-engine/berth/core"
 	"github.com/berth-engine/berth/engine"
+	"github.com/berth-engine/berth/engine/define"
 	"github.com/berth-engine/berth/engine/enginetest"
 )
 
@@ -50,8 +51,7 @@ func boot(t *testing.T, calls *enginetest.Calls, records *enginetest.Records, la
 		Volumes: volumes, VolumeStore: volumes,
 		Logs: enginetest.Logs{}, Records: w.records, Journal: &enginetest.Journal{}, Cache: enginetest.Cache{},
 	}, engine.Options{
-		ContainersDir: t.TempDir(), DefaultLog: core.LogConfig{Type: "json-file"},
-		LogDrivers: []string{"json-file"}, Runtimes: []string{"berth"},
+		Defaults: define.Defaults{ContainersDir: t.TempDir(), Log: core.LogConfig{Type: "json-file"}, Runtimes: []string{"berth"}},
 	})
 	w.runtime.OnExit = w.Lifecycle.Exited
 	if err := w.Restore(context.Background()); err != nil {

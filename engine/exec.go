@@ -38,7 +38,7 @@ func (es *Execs) Create(ctx context.Context, container string, spec core.ExecSpe
 	c := b.View()
 	switch {
 	case c.State.Status == core.StatusPaused:
-		return "", core.Paused(c.ID)
+		return "", core.Paused(container)
 	case c.State.Status == core.StatusRestarting:
 		return "", core.Conflict("Container %s is restarting, wait until the container is running", c.ID)
 	case !c.State.Running():
@@ -79,7 +79,7 @@ func (es *Execs) shrink() {
 
 func (es *Execs) publish(c *core.Container, exec *core.Exec, action string, command bool) {
 	if command {
-		action += ": " + strings.Join(exec.Spec.Cmd, " ")
+		action += ": " + exec.Spec.Cmd[0] + " " + strings.Join(exec.Spec.Cmd[1:], " ")
 	}
 	attributes := map[string]string{"execID": string(exec.ID)}
 	if action == "exec_die" {
@@ -112,7 +112,7 @@ func (es *Execs) Start(ctx context.Context, ref string, options core.ExecStartOp
 	c := b.View()
 	switch {
 	case c.State.Status == core.StatusPaused:
-		return core.Paused(c.ID)
+		return core.Paused(string(c.ID))
 	case !c.State.Running():
 		return core.NotRunning(c.ID)
 	}
@@ -224,13 +224,13 @@ func (es *Execs) Resize(ctx context.Context, ref string, height, width uint) err
 	return es.ports.Terminals.Resize(ctx, exec.ContainerID, exec.ID, height, width)
 }
 
-// of lists the execs of a container that run.
+// of lists the execs of a container that run or will.
 func (es *Execs) of(container core.ContainerID) []core.ExecID {
 	es.mu.Lock()
 	defer es.mu.Unlock()
 	var ids []core.ExecID
 	for id, exec := range es.byID {
-		if exec.ContainerID == container && exec.Running {
+		if exec.ContainerID == container && (exec.Running || !exec.Started) {
 			ids = append(ids, id)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/berth-engine/berth/core"
 	"github.com/berth-engine/berth/engine/define"
+	"github.com/berth-engine/berth/lib/failpoint"
 )
 
 // Exited is what the runtime calls when a process ended: the first process of a container, or an exec. It comes in
@@ -40,9 +41,9 @@ func (l *Lifecycle) takeDown(ctx context.Context, b *box, status core.ExitStatus
 		return // told twice: by the shim and by restore
 	}
 	l.health.Stop(b.id)
-	if err := l.ports.Sandboxes.Close(ctx, was.ID); err != nil {
-		l.log.Error("take down the network of a container", "container", was.ID, "error", err)
-	}
+	l.attempt(ctx, was, "take down the network of a container", "exit:before-network", func(ctx context.Context) error {
+		return l.ports.Sandboxes.Close(ctx, was.ID)
+	})
 	again, delay := l.nextTry(b, was, status)
 	c := b.Change(func(c *core.Container) {
 		if again {
@@ -69,7 +70,8 @@ func (l *Lifecycle) takeDown(ctx context.Context, b *box, status core.ExitStatus
 	}
 	b.mu.Unlock()
 	l.execs.over(c.ID)
-	l.tellNetworks(ctx, was, "disconnect")
+	l.events.Networks(was, "disconnect", l.network(ctx))
+	l.events.Volumes(was, "unmount") // letGo does it
 	if status.OOMKilled {
 		l.events.Container(c, "oom", nil)
 	}
@@ -83,34 +85,39 @@ func (l *Lifecycle) takeDown(ctx context.Context, b *box, status core.ExitStatus
 		l.autoRemove(ctx, b)
 		return
 	}
-	l.save(ctx, c, true)
+	l.attempt(ctx, c, "record the end of a container", "exit:before-record", func(ctx context.Context) error {
+		return l.ports.Records.Save(context.WithoutCancel(ctx), c, true)
+	})
 	l.letGo(ctx, c)
 	if again {
 		l.scheduleRestart(b, delay)
 	}
 }
 
-// tellNetworks publishes that a container came into its networks, or left them.
-func (l *Lifecycle) tellNetworks(ctx context.Context, c *core.Container, action string) {
-	for _, e := range c.Endpoints {
-		if e.NetworkID == "" {
-			continue
-		}
-		attributes := map[string]string{"container": string(c.ID)}
-		if n, err := l.ports.Networks.Lookup(ctx, string(e.NetworkID)); err == nil {
-			attributes["name"], attributes["type"] = n.Name, n.Driver
-		}
-		l.events.Publish(core.Event{Type: "network", Action: action, ID: string(e.NetworkID), Attributes: attributes})
-	}
+// network looks networks up for events.
+func (l *Lifecycle) network(ctx context.Context) func(ref string) (core.Network, error) {
+	return func(ref string) (core.Network, error) { return l.ports.Networks.Lookup(ctx, ref) }
 }
 
 // letGo frees what a container held while it ran, once its end is recorded.
 func (l *Lifecycle) letGo(ctx context.Context, c *core.Container) {
-	if err := l.ports.Runtime.Delete(ctx, c.ID); err != nil {
-		l.log.Error("remove what is left of a process", "container", c.ID, "error", err)
+	l.attempt(ctx, c, "remove what is left of a process", "exit:before-process", func(ctx context.Context) error {
+		return l.ports.Runtime.Delete(ctx, c.ID)
+	})
+	l.attempt(ctx, c, "let go of the volumes of a container", "exit:before-volumes", func(ctx context.Context) error {
+		return l.mounts.LetGo(ctx, c)
+	})
+}
+
+// attempt does a part of what follows an end, at a failpoint. What fails is told to the log: the container has ended, and
+// the other parts are to be done all the same.
+func (l *Lifecycle) attempt(ctx context.Context, c *core.Container, what, failpointName string, do func(ctx context.Context) error) {
+	err := failpoint.Hit(failpointName)
+	if err == nil {
+		err = do(ctx)
 	}
-	if err := l.unmountVolumes(ctx, c); err != nil {
-		l.log.Error("let go of the volumes of a container", "container", c.ID, "error", err)
+	if err != nil {
+		l.log.Error(what, "container", c.ID, "error", err)
 	}
 }
 

@@ -22,7 +22,8 @@ func (cs *Containers) List(ctx context.Context, options core.ContainerListOption
 		if !match(c) {
 			continue
 		}
-		view := core.ContainerView{Container: c, SizeRw: -1, SizeRoot: -1, ImageName: cs.imageName(ctx, c)}
+		view := core.ContainerView{Container: c, SizeRw: -1, SizeRoot: -1}
+		view.ImageName, view.Image = cs.image(ctx, c)
 		if options.Size {
 			if view.SizeRw, view.SizeRoot, err = cs.ports.Layers.Usage(ctx, c.ID); err != nil {
 				return nil, err
@@ -33,13 +34,16 @@ func (cs *Containers) List(ctx context.Context, options core.ContainerListOption
 	return views, nil
 }
 
-// imageName is the reference as given as long as it names the container's image, else the image's ID.
-func (cs *Containers) imageName(ctx context.Context, c *core.Container) string {
+// image is what a container was made from. name is the reference as given as long as it names that, else the ID.
+func (cs *Containers) image(ctx context.Context, c *core.Container) (name string, image core.Image) {
 	image, err := cs.ports.Images.Lookup(ctx, c.Config.Image, core.Platform{})
-	if err != nil || image.ID != c.ImageID {
-		return string(c.ImageID)
+	if err == nil && image.ID == c.ImageID {
+		return c.Config.Image, image
 	}
-	return c.Config.Image
+	if image, err = cs.ports.Images.Lookup(ctx, string(c.ImageID), core.Platform{}); err != nil {
+		image = core.Image{} // its content is gone; the container stands on unpacked layers
+	}
+	return string(c.ImageID), image
 }
 
 // created is when the container that a reference names was made.

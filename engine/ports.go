@@ -58,6 +58,8 @@ type Sandboxes interface {
 	Disconnect(ctx context.Context, id core.ContainerID, network string) error
 	// Rename changes the names that DNS answers with.
 	Rename(ctx context.Context, id core.ContainerID, name string) error
+	// Relink changes the containers that an open sandbox is linked to on the default network.
+	Relink(ctx context.Context, id core.ContainerID, links []string) error
 	// Restore takes over the sandboxes of running containers after a restart of the daemon and removes whatever
 	// belongs to no container any more. Called once, before Open.
 	Restore(ctx context.Context, sandboxes []core.Sandbox) error
@@ -68,18 +70,6 @@ type Images interface {
 	// Lookup finds a local image by reference, digest, ID or unambiguous prefix of an ID (core.NoSuchImage when
 	// it is not there). A zero platform means the best one for this host.
 	Lookup(ctx context.Context, ref string, platform core.Platform) (core.Image, error)
-}
-
-// Volumes is what containers need of the volume organ.
-type Volumes interface {
-	// Mount readies a volume for a container and gives its path on the host; Unmount lets go.
-	Mount(ctx context.Context, name string, by core.ContainerID) (path string, err error)
-	Unmount(ctx context.Context, name string, by core.ContainerID) error
-	// Fill copies what the image has at the destination into an empty volume, with owners and modes.
-	// root is the mounts of a root file system to look into.
-	Fill(ctx context.Context, name string, root []core.FSMount, destination string) error
-	// Source checks that the source of a bind is there; with make a missing one becomes a folder.
-	Source(ctx context.Context, path string, make bool) error
 }
 
 // Records keeps what must survive the daemon, and the machine.

@@ -3,9 +3,11 @@ package engine
 import (
 	"context"
 	"net"
+	"syscall"
 	"time"
 
 	"github.com/berth-engine/berth/core"
+	"github.com/berth-engine/berth/engine/define"
 	"github.com/berth-engine/berth/engine/health"
 	"github.com/berth-engine/berth/lib/id"
 )
@@ -22,6 +24,7 @@ func (es *Execs) probe(ctx context.Context, c *core.Container, command []string,
 	es.mu.Lock()
 	es.byID[exec.ID], es.done[exec.ID] = exec, done
 	es.mu.Unlock()
+	es.publish(c, exec, "exec_create", true)
 	defer func() {
 		es.mu.Lock()
 		delete(es.byID, exec.ID)
@@ -55,8 +58,39 @@ func (es *Execs) probe(ctx context.Context, c *core.Container, command []string,
 	return result
 }
 
-// healthChanged tells a new verdict.
-func (g *ground) healthChanged(c *core.Container) {
-	g.events.Container(c, "health_status: "+string(c.State.Health.Status), nil)
-	g.save(context.Background(), c, false)
+// healthChanged tells a new verdict, and does to an unhealthy container what its definition says.
+func (l *Lifecycle) healthChanged(c *core.Container) {
+	l.events.Container(c, "health_status: "+string(c.State.Health.Status), nil)
+	l.save(context.Background(), c, false)
+	action := c.Host.Annotations[define.HealthOnFailure]
+	if c.State.Health.Status != core.HealthUnhealthy || action == "" || action == "none" {
+		return
+	}
+	if c.StoppedByUser || !c.State.Running() {
+		return // the check failed because the container is being ended
+	}
+	// The verdict is final: no later check may find the container healthy while it is being ended. Whoever tells the
+	// verdict is the check itself, which must not wait for what follows.
+	l.health.Stop(c.ID)
+	go func() {
+		if err := l.onFailure(context.Background(), string(c.ID), action); err != nil {
+			l.log.Error("an unhealthy container", "container", c.ID, "action", action, "error", err)
+		}
+	}()
+}
+
+// onFailure ends an unhealthy container, or starts it anew. After a kill the restart policy decides, as after any end
+// that nobody asked for.
+func (l *Lifecycle) onFailure(ctx context.Context, id, action string) error {
+	switch action {
+	case "stop":
+		return l.Stop(ctx, id, core.StopOptions{})
+	case "restart":
+		return l.Restart(ctx, id, core.StopOptions{})
+	}
+	b, err := l.table.find(id)
+	if err != nil {
+		return err
+	}
+	return l.signal(ctx, b, syscall.SIGKILL)
 }

@@ -33,5 +33,6 @@ func (cs *Containers) Prune(ctx context.Context, filters core.Filters) (core.Pru
 		pruned.Deleted = append(pruned.Deleted, string(c.ID))
 		pruned.Reclaimed += uint64(max(0, size))
 	}
+	cs.events.Publish(pruned.Event("container"))
 	return pruned, nil
 }

@@ -13,7 +13,7 @@ import (
 // Remove deletes a container; with Force it is killed first.
 func (cs *Containers) Remove(ctx context.Context, ref string, options core.RemoveOptions) error {
 	if options.Link {
-		return core.NotImplemented("Berth does not remove links yet (rm --link)")
+		return cs.unlink(ctx, ref)
 	}
 	b, err := cs.table.find(ref)
 	if err != nil {
@@ -25,11 +25,11 @@ func (cs *Containers) Remove(ctx context.Context, ref string, options core.Remov
 	switch c := b.View(); {
 	case c.State.Running() && !options.Force:
 		if c.State.Status == core.StatusPaused {
-			return core.Conflict("cannot remove container %q: container is paused and must be unpaused first", "/"+c.Name)
+			return core.Conflict("cannot remove container %q: container is paused and must be unpaused first", c.Name)
 		}
-		return core.Conflict("cannot remove container %q: container is running: stop the container before removing or force remove", "/"+c.Name)
+		return core.Conflict("cannot remove container %q: container is running: stop the container before removing or force remove", c.Name)
 	case c.State.Status == core.StatusRestarting && !options.Force:
-		return core.Conflict("cannot remove container %q: container is restarting: stop the container before removing or force remove", "/"+c.Name)
+		return core.Conflict("cannot remove container %q: container is restarting: stop the container before removing or force remove", c.Name)
 	case c.State.Running():
 		if err := cs.killForRemoval(ctx, b); err != nil {
 			return err
@@ -46,7 +46,7 @@ func (cs *Containers) Remove(ctx context.Context, ref string, options core.Remov
 		return nil // --rm, or somebody else, was faster
 	}
 	if b.View().State.Running() {
-		return core.Conflict("cannot remove container %q: container is running: stop the container before removing or force remove", "/"+b.View().Name)
+		return core.Conflict("cannot remove container %q: container is running: stop the container before removing or force remove", b.View().Name)
 	}
 	cs.life.cancelRestart(b)
 	return cs.remove(ctx, b, options)
@@ -61,7 +61,7 @@ func (cs *Containers) killForRemoval(ctx context.Context, b *box) error {
 	ctx, cancel := context.WithTimeout(ctx, undoTimeout)
 	defer cancel()
 	if err := cs.life.end(ctx, b, syscall.SIGKILL, time.Duration(0), ended); err != nil {
-		return core.Internal("cannot remove container %q: could not kill: %w", "/"+b.View().Name, err)
+		return core.Internal("cannot remove container %q: could not kill: %w", b.View().Name, err)
 	}
 	return nil
 }
@@ -75,13 +75,14 @@ func (cs *Containers) remove(ctx context.Context, b *box, options core.RemoveOpt
 		{name: "files", do: func(ctx context.Context) error { return cs.files.Idle(ctx, c.ID) }},
 		{name: "process", do: func(ctx context.Context) error { return cs.ports.Runtime.Delete(ctx, c.ID) }},
 		{name: "network", do: func(ctx context.Context) error { return cs.ports.Sandboxes.Close(ctx, c.ID) }},
-		{name: "unmount", do: func(ctx context.Context) error { return cs.life.unmountVolumes(ctx, c) }},
+		{name: "unmount", do: func(ctx context.Context) error { return cs.mounts.LetGo(ctx, c) }},
 		{name: "volumes", do: func(ctx context.Context) error {
 			if !options.Volumes {
 				return nil
 			}
-			return cs.removeAnonymous(ctx, c)
+			return cs.mounts.DropAnonymous(ctx, c)
 		}},
+		{name: "images", do: func(ctx context.Context) error { return cs.mounts.Unmake(ctx, c) }},
 		{name: "layer", do: func(ctx context.Context) error { return cs.ports.Layers.Remove(ctx, c.ID) }},
 		{name: "folder", do: func(context.Context) error { return os.RemoveAll(c.Dir) }},
 		{name: "record", do: func(ctx context.Context) error { return cs.ports.Records.Delete(ctx, c.ID) }},

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/berth-engine/berth/core"
+	"github.com/berth-engine/berth/engine/define"
+	"github.com/berth-engine/berth/engine/mounts"
 )
 
 // restorer is the engine while a daemon comes back.
@@ -117,15 +119,10 @@ func (r *restorer) restoreOne(b *box, a core.Adopted) (*core.Sandbox, func()) {
 		b.ended = make(chan struct{})
 		b.retry.startedAt = a.StartedAt
 		b.mu.Unlock()
-		sandbox := sandboxOf(c)
+		sandbox := define.Sandbox(c)
 		return &sandbox, func() {
-			for _, m := range c.Mounts {
-				if m.Type != core.MountVolume {
-					continue
-				}
-				if _, err := r.ports.Volumes.Mount(ctx, m.Name, c.ID); err != nil {
-					r.log.Error("take over the volume of a container", "container", c.ID, "volume", m.Name, "error", err)
-				}
+			if err := r.mounts.Adopt(ctx, c); err != nil {
+				r.log.Error("take over the volumes of a container", "container", c.ID, "error", err)
 			}
 			r.health.Watch(b, false)
 		}
@@ -144,7 +141,7 @@ func (r *restorer) restoreOne(b *box, a core.Adopted) (*core.Sandbox, func()) {
 			if err := r.ports.Sandboxes.Close(ctx, c.ID); err != nil {
 				r.log.Error("take down the network of a container", "container", c.ID, "error", err)
 			}
-			if err := r.unmountVolumes(ctx, c); err != nil {
+			if err := r.mounts.LetGo(ctx, c); err != nil {
 				r.log.Error("let go of the volumes of a container", "container", c.ID, "error", err)
 			}
 		}
@@ -160,7 +157,7 @@ func (r *restorer) sweepLayers(ctx context.Context) map[core.ContainerID]bool {
 	}
 	kept := map[core.ContainerID]bool{}
 	for _, id := range layers {
-		if r.table.get(id) != nil {
+		if r.table.get(mounts.Owner(id)) != nil {
 			kept[id] = true
 			continue
 		}
@@ -173,7 +170,7 @@ func (r *restorer) sweepLayers(ctx context.Context) map[core.ContainerID]bool {
 
 // sweepFolders removes the folders that belong to no container.
 func (r *restorer) sweepFolders() {
-	entries, err := os.ReadDir(r.containers.options.ContainersDir)
+	entries, err := os.ReadDir(r.options.Defaults.ContainersDir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		r.log.Error("list the containers' folders", "error", err)
 	}
@@ -181,7 +178,7 @@ func (r *restorer) sweepFolders() {
 		if r.table.get(core.ContainerID(entry.Name())) != nil {
 			continue
 		}
-		if err := os.RemoveAll(filepath.Join(r.containers.options.ContainersDir, entry.Name())); err != nil {
+		if err := os.RemoveAll(filepath.Join(r.options.Defaults.ContainersDir, entry.Name())); err != nil {
 			r.log.Error("remove a folder without a container", "folder", entry.Name(), "error", err)
 		}
 	}

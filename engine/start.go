@@ -87,7 +87,8 @@ func (l *Lifecycle) start(ctx context.Context, b *box) error {
 	b.retry.startedAt = time.Now()
 	b.mu.Unlock()
 	c := b.View()
-	l.tellNetworks(ctx, c, "connect")
+	l.events.Volumes(c, "mount")
+	l.events.Networks(c, "connect", l.network(ctx))
 	l.events.Container(c, "start", nil)
 	l.health.Watch(b, true)
 	return nil
@@ -117,7 +118,7 @@ func (r *starting) steps() []step {
 	l, id := r.l, r.b.id
 	return []step{
 		{"rootfs", r.rootfs, nil},
-		{"volumes", r.volumes, func(ctx context.Context) error { return l.unmountVolumes(ctx, r.b.View()) }},
+		{"volumes", r.volumes, func(ctx context.Context) error { return l.mounts.LetGo(ctx, r.b.View()) }},
 		{"network", r.network, func(ctx context.Context) error { return l.ports.Sandboxes.Close(ctx, id) }},
 		{"process", r.process, func(ctx context.Context) error { return l.ports.Runtime.Delete(ctx, id) }},
 		{"record", r.record, nil},
@@ -132,32 +133,9 @@ func (r *starting) rootfs(ctx context.Context) (err error) {
 	return err
 }
 
-func (r *starting) volumes(ctx context.Context) error {
-	c := r.launch.Container
-	for _, m := range c.Mounts {
-		fs := core.FSMount{Type: "bind", Source: m.Source, Target: m.Destination}
-		switch m.Type {
-		case core.MountVolume:
-			path, err := r.l.ports.Volumes.Mount(ctx, m.Name, c.ID)
-			if err != nil {
-				return err
-			}
-			fs.Source = path
-			if m.Subpath != "" {
-				return core.NotImplemented("Berth does not mount a part of a volume yet (volume-subpath=%s)", m.Subpath)
-			}
-		case core.MountBind:
-			if err := r.l.ports.Volumes.Source(ctx, m.Source, m.Mode != define.MountSyntax); err != nil {
-				return err
-			}
-		case core.MountTmpfs:
-			r.launch.Mounts = append(r.launch.Mounts, core.FSMount{Type: "tmpfs", Source: "tmpfs", Target: m.Destination, Options: m.Options})
-			continue
-		}
-		fs.Options = define.BindOptions(m)
-		r.launch.Mounts = append(r.launch.Mounts, fs)
-	}
-	return nil
+func (r *starting) volumes(ctx context.Context) (err error) {
+	r.launch.Mounts, err = r.l.mounts.Ready(ctx, r.launch.Container)
+	return err
 }
 
 // network opens the sandbox, or borrows the namespace of the container that is named.
@@ -166,7 +144,10 @@ func (r *starting) network(ctx context.Context) (err error) {
 	if ref, ok := strings.CutPrefix(c.Host.NetworkMode, "container:"); ok {
 		return r.borrowNetwork(ref)
 	}
-	if r.joined, err = r.l.ports.Sandboxes.Open(ctx, sandboxOf(c)); err != nil {
+	if err := r.l.checkLinks(c); err != nil {
+		return err
+	}
+	if r.joined, err = r.l.ports.Sandboxes.Open(ctx, define.Sandbox(c)); err != nil {
 		return core.Internal("failed to set up container networking: %w", err)
 	}
 	r.launch.NetNS = r.joined.NS
@@ -206,32 +187,6 @@ func (r *starting) showFiles(dir string) {
 		r.launch.Mounts = append(r.launch.Mounts, core.FSMount{
 			Type: "bind", Source: filepath.Join(dir, name), Target: target, Options: []string{"rbind", "rprivate"},
 		})
-	}
-}
-
-// sandboxOf says how the container's network should be.
-func sandboxOf(c *core.Container) core.Sandbox {
-	endpoints := map[string]*core.Endpoint{}
-	for name, e := range c.Endpoints {
-		if name != core.NetworkNone && name != core.NetworkHost {
-			endpoints[name] = e
-		}
-	}
-	return core.Sandbox{
-		Container:  c.ID,
-		Name:       c.Name,
-		Hostname:   c.Config.Hostname,
-		Domain:     c.Config.Domainname,
-		Endpoints:  endpoints,
-		Ports:      c.Host.PortBindings,
-		Exposed:    c.Config.ExposedPorts,
-		PublishAll: c.Host.PublishAllPorts,
-		Published:  c.Published,
-		DNS:        c.Host,
-		Sysctls:    c.Host.Sysctls,
-		Dir:        c.Dir,
-		Host:       c.Host.NetworkMode == core.NetworkHost,
-		PID:        c.State.PID,
 	}
 }
 
@@ -285,18 +240,4 @@ func (r *starting) joinPID(mode string) (int, error) {
 
 func (r *starting) record(ctx context.Context) error {
 	return r.l.ports.Records.Save(ctx, r.b.View(), false)
-}
-
-// unmountVolumes lets go of the container's volumes.
-func (l *Lifecycle) unmountVolumes(ctx context.Context, c *core.Container) error {
-	var first error
-	for _, m := range c.Mounts {
-		if m.Type != core.MountVolume {
-			continue
-		}
-		if err := l.ports.Volumes.Unmount(ctx, m.Name, c.ID); err != nil && first == nil {
-			first = err
-		}
-	}
-	return first
 }

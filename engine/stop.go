@@ -4,14 +4,13 @@ import (
 	"context"
 	"errors"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
 	"github.com/containerd/errdefs"
-	"github.com/moby/sys/signal"
 
 	"github.com/berth-engine/berth/core"
+	"github.com/berth-engine/berth/engine/define"
 )
 
 // Stop asks the first process to end, waits, and kills it when it does not. A container that does not run is
@@ -113,15 +112,7 @@ func stopSignal(c *core.Container, asked string) (syscall.Signal, error) {
 	if asked == "" {
 		return syscall.SIGTERM, nil
 	}
-	return parseSignal(asked)
-}
-
-func parseSignal(s string) (syscall.Signal, error) {
-	sig, err := signal.ParseSignal(s)
-	if err != nil || sig <= 0 || int(sig) > 64 {
-		return 0, core.Invalid("invalid signal: %s", s)
-	}
-	return sig, nil
+	return define.Signal(asked)
 }
 
 func (l *Lifecycle) stopTimeout(c *core.Container, asked *int) time.Duration {
@@ -139,7 +130,7 @@ func (l *Lifecycle) Kill(ctx context.Context, ref, name string) error {
 	sig := syscall.SIGKILL
 	if name != "" {
 		var err error
-		if sig, err = parseSignal(name); err != nil {
+		if sig, err = define.Signal(name); err != nil {
 			return err
 		}
 	}
@@ -153,7 +144,7 @@ func (l *Lifecycle) Kill(ctx context.Context, ref, name string) error {
 	c := b.View()
 	ended, err := b.end()
 	if err != nil {
-		return core.Conflict("cannot kill container: %s: container %s is not running", strings.TrimPrefix(ref, "/"), c.ID)
+		return err
 	}
 	if sig == syscall.SIGKILL || isStopSignal(c, sig) {
 		l.save(ctx, b.Change(func(c *core.Container) { c.StoppedByUser = true }), false)
@@ -218,7 +209,7 @@ func (l *Lifecycle) Pause(ctx context.Context, ref string) error {
 	defer b.op.release()
 	switch c := b.View(); c.State.Status {
 	case core.StatusPaused:
-		return core.Conflict("container %s is already paused", c.ID)
+		return core.Conflict("Container %s is already paused", c.ID)
 	case core.StatusRunning:
 	default:
 		return core.NotRunning(c.ID)
@@ -243,7 +234,7 @@ func (l *Lifecycle) Unpause(ctx context.Context, ref string) error {
 	}
 	defer b.op.release()
 	if c := b.View(); c.State.Status != core.StatusPaused {
-		return core.Conflict("container %s is not paused", c.ID)
+		return core.Conflict("Container %s is not paused", c.ID)
 	}
 	return l.resume(ctx, b)
 }

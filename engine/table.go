@@ -164,6 +164,15 @@ func (t *table) find(ref string) (*box, error) {
 	return found, nil
 }
 
+// view is find for who only wants to look.
+func (t *table) view(ref string) (*core.Container, error) {
+	b, err := t.find(ref)
+	if err != nil {
+		return nil, err
+	}
+	return b.View(), nil
+}
+
 func (t *table) get(id core.ContainerID) *box {
 	t.mu.RLock()
 	defer t.mu.RUnlock()

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"runtime"
 
 	"github.com/berth-engine/berth/core"
 	"github.com/berth-engine/berth/engine/define"
@@ -10,6 +9,18 @@ import (
 
 // Update changes limits (fields that are zero stay as they are) and the restart policy (nil: stays).
 func (cs *Containers) Update(ctx context.Context, ref string, resources core.Resources, policy *core.RestartPolicy) ([]string, error) {
+	if err := define.NotUpdated(resources); err != nil {
+		return nil, err
+	}
+	warnings, err := define.Resources(&resources, &cs.options.Facts.Info, true)
+	if err != nil {
+		return nil, err
+	}
+	if policy != nil {
+		if err := define.Policy(*policy); err != nil {
+			return nil, err
+		}
+	}
 	b, err := cs.table.find(ref)
 	if err != nil {
 		return nil, err
@@ -20,26 +31,18 @@ func (cs *Containers) Update(ctx context.Context, ref string, resources core.Res
 	defer b.op.release()
 	c := b.View()
 	if c.State.Status == core.StatusRemoving || c.State.Status == core.StatusDead {
-		return nil, core.Conflict("container is marked for removal and cannot be \"update\"")
+		return nil, core.Conflict("Cannot update container %s: container is marked for removal and cannot be \"update\"", c.ID)
 	}
-	if policy != nil {
-		if err := define.Policy(*policy); err != nil {
-			return nil, err
-		}
-		if c.Host.AutoRemove && policy.Name != "" && policy.Name != "no" {
-			return nil, core.Invalid("Restart policy cannot be updated because AutoRemove is enabled for the container")
-		}
+	if policy != nil && c.Host.AutoRemove && policy.Name != "" && policy.Name != "no" {
+		return nil, core.Invalid("Cannot update container %s: Restart policy cannot be updated because AutoRemove is enabled for the container", c.ID)
 	}
-	next := define.Limits(c.Host.Resources, resources)
-	if err := define.Memory(next); err != nil {
-		return nil, err
-	}
-	if err := define.CPU(next, runtime.NumCPU()); err != nil {
-		return nil, err
+	next, err := define.Update(c.Host.Resources, resources)
+	if err != nil {
+		return nil, core.Invalid("Cannot update container %s: %w", c.ID, err)
 	}
 	if c.State.Running() {
 		if err := cs.ports.Runtime.Update(ctx, c.ID, next); err != nil {
-			return nil, err
+			return nil, core.Internal("Cannot update container %s: %w", c.ID, err)
 		}
 	}
 	c = b.Change(func(c *core.Container) {
@@ -50,5 +53,5 @@ func (cs *Containers) Update(ctx context.Context, ref string, resources core.Res
 	})
 	cs.save(ctx, c, true)
 	cs.events.Container(c, "update", nil)
-	return nil, nil
+	return warnings, nil
 }

@@ -125,7 +125,7 @@ func (c *Catalog) Tag(ctx context.Context, source, target string) error {
 	if _, _, err := c.o.names.Set(ctx, images.Image{Name: named.String(), Target: found.names[0].Target}); err != nil {
 		return err
 	}
-	c.o.event("tag", found.target().String(), reference.FamiliarString(named))
+	c.o.event(ctx, "tag", found.target().String(), reference.FamiliarString(named), found.names[0].Target)
 	return nil
 }
 

@@ -74,7 +74,7 @@ func (t *Transfers) Commit(ctx context.Context, request core.Commit) (_ core.Ima
 		return "", err
 	}
 	for _, tag := range tags {
-		o.event("tag", target.Digest.String(), names.Familiar(tag))
+		o.event(leased, "tag", target.Digest.String(), names.Familiar(tag), target)
 	}
 	return core.ImageID(target.Digest), nil
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/distribution/reference"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/berth-engine/berth/core"
 	"github.com/berth-engine/berth/image/names"
@@ -38,11 +39,11 @@ func (i *Images) Delete(ctx context.Context, ref string, force, _ bool) ([]core.
 			continue
 		}
 		result = append(result, core.ImageDelete{Untagged: names.Familiar(image.Name)})
-		o.event("untag", id, names.Familiar(image.Name))
+		o.event(ctx, "untag", id, names.Familiar(image.Name), ocispec.Descriptor{})
 	}
 	if len(removed) == len(found.names) {
 		result = append(result, core.ImageDelete{Deleted: id})
-		o.event("delete", id, id)
+		o.event(ctx, "delete", id, id, ocispec.Descriptor{})
 		o.gc.soon()
 	}
 	return result, nil

@@ -62,8 +62,10 @@ func (h hookedStore) set(ctx context.Context, image images.Image) (images.Image,
 		return images.Image{}, err
 	}
 	h.o.forgetParsed()
+	id := string(image.Target.Digest)
+	h.o.event(ctx, "create", id, id, image.Target)
 	if !names.IsDangling(image.Name) {
-		h.o.event("tag", string(image.Target.Digest), names.Familiar(image.Name))
+		h.o.event(ctx, "tag", id, names.Familiar(image.Name), image.Target)
 	}
 	return stored, nil
 }

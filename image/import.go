@@ -71,7 +71,11 @@ func (t *Transfers) Import(ctx context.Context, r io.Reader, request core.Import
 	if _, err := o.adopt(leased, p, tags, unpackWatch{}); err != nil {
 		return "", archiveError(err)
 	}
-	o.event("import", target.Digest.String(), cmp.Or(request.Ref, target.Digest.String()))
+	id := target.Digest.String()
+	for _, tag := range tags {
+		o.event(leased, "tag", id, names.Familiar(tag), target)
+	}
+	o.event(leased, "import", id, id, target)
 	return core.ImageID(target.Digest), nil
 }
 

@@ -87,11 +87,10 @@ func (t *Transfers) loadEntry(ctx context.Context, e archive.Entry, platform cor
 			report.emit(core.Progress{Stream: fmt.Sprintf("The image %s already exists, renaming the old one with ID %s to empty string\n", names.Familiar(name), before)})
 		}
 		report.emit(core.Progress{Stream: "Loaded image: " + names.Familiar(name) + "\n"})
-		o.event("load", e.Target.Digest.String(), names.Familiar(name))
 	}
 	if len(e.Names) == 0 {
 		report.emit(core.Progress{Stream: "Loaded image ID: " + e.Target.Digest.String() + "\n"})
-		o.event("load", e.Target.Digest.String(), e.Target.Digest.String())
 	}
+	o.event(ctx, "load", e.Target.Digest.String(), e.Target.Digest.String(), e.Target)
 	return nil
 }

@@ -58,7 +58,7 @@ func TestLoadedImageIsFoundByEveryName(t *testing.T) {
 	if err != nil || len(steps) != 2 || steps[0].CreatedBy != "ENV A=1" || steps[0].ID != string(image.ID) || steps[1].ID != "<missing>" || steps[1].Size == 0 {
 		t.Errorf("history is %+v, %v", steps, err)
 	}
-	if got := strings.Join(o.events, ","); got != "load app:1" {
+	if got := strings.Join(o.events, ","); got != "load "+string(image.ID) {
 		t.Errorf("events were %q", got)
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -283,9 +284,15 @@ func (o *Organ) dropStaleLeases(ctx context.Context) (bool, error) {
 	return len(all) > 0, nil
 }
 
-// event tells the world what happened to an image.
-func (o *Organ) event(action, id, name string) {
+// event tells the world what happened to an image. The image's labels go along, as in Docker, where it is there: a zero
+// target is one that is not.
+func (o *Organ) event(ctx context.Context, action, id, name string, target ocispec.Descriptor) {
 	attributes := map[string]string{}
+	if target.Digest != "" {
+		if p, err := o.load(ctx, target, core.Platform{}); err == nil { // without labels an event is still one
+			maps.Copy(attributes, p.image.Config.Labels)
+		}
+	}
 	if name != "" {
 		attributes["name"] = name
 	}

@@ -195,6 +195,7 @@ func (o *Organ) readManifest(ctx context.Context, target, desc ocispec.Descripto
 		p.image.Size += layer.Size
 	}
 	p.image.Manifest, p.image.Stored = desc.Digest.String(), p.image.Size
+	p.image.ManifestType, p.image.ManifestSize = desc.MediaType, desc.Size
 	return p, nil
 }
 

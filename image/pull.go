@@ -114,7 +114,7 @@ func (p *puller) pull(ctx context.Context, named reference.Named, target ocispec
 	} else {
 		p.report.say("", "Status: Downloaded newer image for "+name)
 	}
-	p.o.event("pull", name, reference.FamiliarName(named))
+	p.o.event(leased, "pull", name, reference.FamiliarName(named), target)
 	return nil
 }
 

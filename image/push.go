@@ -129,7 +129,7 @@ func (t *Transfers) pushOne(ctx context.Context, stored ocispec.Descriptor, tag 
 	if target.Digest != stored.Digest {
 		report.emit(core.Progress{Aux: PushedPart{ManifestPushedInsteadOfIndex: true, OriginalIndex: stored, SelectedManifest: target}})
 	}
-	t.o.event("push", reference.FamiliarString(tag), reference.FamiliarName(tag))
+	t.o.event(leased, "push", reference.FamiliarString(tag), reference.FamiliarName(tag), stored)
 	return nil
 }
 

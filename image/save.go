@@ -47,7 +47,7 @@ func (t *Transfers) Save(ctx context.Context, refs []string, platform core.Platf
 			} else {
 				options = append(options, export.WithManifest(image.Target, image.Name))
 			}
-			o.event("save", image.Target.Digest.String(), ref)
+			o.event(leased, "save", image.Target.Digest.String(), image.Target.Digest.String(), image.Target)
 		}
 	}
 	return export.Export(leased, o.content, w, options...)

@@ -351,7 +351,7 @@ func BenchmarkRead(b *testing.B) {
 	line := []byte(strings.Repeat("a line of a log ", 6) + "...\n")
 	const lines = 200000
 	for n := range lines {
-		if err := w.Append(false, at(n), line); err != nil {
+		if err := w.Append(false, noon.Add(time.Duration(n)*time.Microsecond), line); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -15,7 +15,7 @@ import (
 
 const (
 	// readSize is how much is read from a file at once.
-	readSize = 256 << 10
+	readSize = 512 << 10
 	// longest is how long a line of a log file may be. The shims write at most some 100 KB; what is longer is
 	// garbage and passed over.
 	longest = 4 << 20
@@ -43,9 +43,12 @@ type reader struct {
 	buffer  []byte // begin to end of it is read and not decoded
 	begin   int
 	filled  int
+	whole   int  // the line feed before this place is the last one of the buffer
 	garbage bool // in the middle of a line that is too long
 	ended   bool // done or due was seen: what is there now is all there will be
 	last    time.Time
+	ahead   core.LogLine // the next record, when found
+	found   bool
 
 	once  sync.Once
 	quit  chan struct{} // closed by end
@@ -132,7 +135,7 @@ func (r *reader) open() error {
 
 // restart forgets what was read and not decoded, and says how many records to pass over.
 func (r *reader) restart(skip int64) {
-	r.begin, r.filled, r.garbage, r.skip = 0, 0, false, skip
+	r.begin, r.filled, r.whole, r.garbage, r.skip = 0, 0, 0, false, skip
 }
 
 // seek goes on at a place of a plain current segment.
@@ -150,74 +153,94 @@ func (r *reader) seek(offset int64) error {
 
 // Next gives the next record that is wanted.
 func (r *reader) Next() (core.LogLine, error) {
-	for {
-		line, err := r.line()
-		if err != nil {
+	for !r.Buffered() {
+		if err := r.more(); err != nil {
 			return core.LogLine{}, err
 		}
-		if r.skip > 0 {
+	}
+	r.found = false
+	return r.ahead, nil
+}
+
+// Buffered looks whether what was read holds another record that is wanted: then the next Next neither reads a file nor
+// waits.
+func (r *reader) Buffered() bool {
+	for !r.found && r.begin < r.whole {
+		i := bytes.IndexByte(r.buffer[r.begin:r.whole], '\n')
+		line := r.buffer[r.begin : r.begin+i]
+		r.begin += i + 1
+		switch {
+		case r.garbage: // the end of a line that is too long
+			r.garbage = false
+		case i == 0: // as after a crash
+		case r.skip > 0:
 			r.skip--
-			continue
+		default:
+			r.consider(line)
 		}
-		record, err := r.decoder.Decode(line)
-		if err != nil {
-			continue // garbage: torn by a crash, or not ours
-		}
-		r.last = record.Time
-		if record.Stderr && !r.options.Stderr || !record.Stderr && !r.options.Stdout {
-			continue
-		}
-		if record.Time.Before(r.options.Since) || !record.Time.After(r.after) && !r.after.IsZero() {
-			continue
-		}
-		if !r.options.Until.IsZero() && record.Time.After(r.options.Until) {
-			r.end(nil)
-			r.restart(0)
-			return core.LogLine{}, io.EOF
-		}
-		out := core.LogLine{Stderr: record.Stderr, Time: record.Time, Line: record.Log, Partial: !bytes.HasSuffix(record.Log, []byte{'\n'})}
-		if r.options.Details {
-			out.Attrs = record.Attrs
-		}
-		return out, nil
+	}
+	return r.found
+}
+
+// consider decodes a line and keeps it for Next if it is wanted.
+func (r *reader) consider(line []byte) {
+	record, err := r.decoder.Decode(line)
+	if err != nil {
+		return // garbage: torn by a crash, or not ours
+	}
+	r.last = record.Time
+	if record.Stderr && !r.options.Stderr || !record.Stderr && !r.options.Stdout {
+		return
+	}
+	if r.bounded() && !r.within(record.Time) {
+		return
+	}
+	n := len(record.Log)
+	r.found = true
+	r.ahead.Stderr, r.ahead.Time, r.ahead.Line, r.ahead.Partial = record.Stderr, record.Time, record.Log, n == 0 || record.Log[n-1] != '\n'
+	if r.options.Details {
+		r.ahead.Attrs = record.Attrs
 	}
 }
 
-// line gives the next line that is not empty, reading more of the current segment, going to the next one or waiting
-// as needed.
-func (r *reader) line() ([]byte, error) {
-	for {
-		for {
-			i := bytes.IndexByte(r.buffer[r.begin:r.filled], '\n')
-			if i < 0 {
-				break
-			}
-			line := r.buffer[r.begin : r.begin+i]
-			r.begin += i + 1
-			if r.garbage {
-				r.garbage = false
-			} else if i > 0 {
-				return line, nil
-			}
-		}
-		select {
-		case <-r.quit:
-			return nil, r.cause
-		default:
-		}
-		n, err := r.fill()
-		if err != nil {
-			return nil, core.Internal("read the log %s: %w", r.path, err)
-		}
-		if n > 0 {
-			continue
-		}
-		if more, err := r.advance(); err != nil {
-			return nil, core.Internal("read the log %s: %w", r.path, err)
-		} else if !more {
-			return nil, r.cause
-		}
+// bounded reports whether some times are not wanted.
+func (r *reader) bounded() bool {
+	return !r.options.Since.IsZero() || !r.options.Until.IsZero() || !r.after.IsZero()
+}
+
+// within reports whether a record of this time is wanted; one behind Until ends it all.
+func (r *reader) within(at time.Time) bool {
+	if at.Before(r.options.Since) || !at.After(r.after) && !r.after.IsZero() {
+		return false
 	}
+	if !r.options.Until.IsZero() && at.After(r.options.Until) {
+		r.end(nil)
+		r.restart(0)
+		return false
+	}
+	return true
+}
+
+// more reads more of the current segment, goes to the next one or waits, as needed; the error is the end.
+func (r *reader) more() error {
+	select {
+	case <-r.quit:
+		return r.cause
+	default:
+	}
+	n, err := r.fill()
+	if err != nil {
+		return core.Internal("read the log %s: %w", r.path, err)
+	}
+	if n > 0 {
+		return nil
+	}
+	if more, err := r.advance(); err != nil {
+		return core.Internal("read the log %s: %w", r.path, err)
+	} else if !more {
+		return r.cause
+	}
+	return nil
 }
 
 // fill reads more of the current segment into the buffer; 0: it has no more.
@@ -227,13 +250,13 @@ func (r *reader) fill() (int, error) {
 	}
 	if r.begin > 0 {
 		r.filled = copy(r.buffer, r.buffer[r.begin:r.filled])
-		r.begin = 0
+		r.begin, r.whole = 0, 0
 	}
 	switch {
 	case r.buffer == nil:
 		r.buffer = make([]byte, readSize)
 	case r.filled == len(r.buffer) && r.filled >= longest:
-		r.garbage, r.filled = true, 0
+		r.garbage, r.filled, r.whole = true, 0, 0
 	case r.filled == len(r.buffer):
 		r.buffer = append(r.buffer, make([]byte, len(r.buffer))...)
 	}
@@ -245,6 +268,9 @@ func (r *reader) fill() (int, error) {
 		return 0, nil
 	}
 	n, err := r.in.Read(room)
+	if i := bytes.LastIndexByte(room[:n], '\n'); i >= 0 {
+		r.whole = r.filled + i + 1
+	}
 	r.filled += n
 	r.offset += int64(n)
 	if r.limit >= 0 {

@@ -47,6 +47,9 @@ func (ss *Sandboxes) Connect(ctx context.Context, id core.ContainerID, ref strin
 	if err := sb.plug(ctx, e); err != nil {
 		return core.Endpoint{}, err
 	}
+	if err := sb.tune(e); err != nil {
+		return core.Endpoint{}, err
+	}
 	if err := sb.settle(ctx); err != nil {
 		return core.Endpoint{}, err
 	}

@@ -221,6 +221,45 @@ func (sb *sandbox) linked(e *endpoint) []files.Host {
 	return lines
 }
 
+// Relink changes the containers that an open sandbox is linked to on the default network.
+func (ss *Sandboxes) Relink(_ context.Context, id core.ContainerID, links []string) error {
+	sb := ss.sandbox(id)
+	if sb == nil {
+		return nil
+	}
+	sb.op.Lock()
+	defer sb.op.Unlock()
+	if sb.closed {
+		return nil
+	}
+	ss.mu.Lock()
+	sb.DNS.Links = links
+	ss.mu.Unlock()
+	return sb.writeHosts()
+}
+
+// tellLinked writes the hosts of those containers anew that are linked to the one that has just come, with another
+// address than before. The caller holds no sandbox's op.
+func (ss *Sandboxes) tellLinked(name string) {
+	ss.mu.Lock()
+	var linked []*sandbox
+	for _, other := range ss.sandboxes {
+		if slices.ContainsFunc(other.DNS.Links, func(l string) bool { to, _ := splitLink(l); return to == name }) {
+			linked = append(linked, other)
+		}
+	}
+	ss.mu.Unlock()
+	for _, sb := range linked {
+		sb.op.Lock()
+		if !sb.closed {
+			if err := sb.writeHosts(); err != nil {
+				ss.log.Error("tell a container the address of one that it is linked to", "container", sb.Container, "error", err)
+			}
+		}
+		sb.op.Unlock()
+	}
+}
+
 // Rename changes the names that DNS answers with.
 func (ss *Sandboxes) Rename(_ context.Context, id core.ContainerID, name string) error {
 	sb := ss.sandbox(id)

@@ -27,6 +27,7 @@ const (
 	optNoGateway  = "com.docker.network.bridge.inhibit_ipv4"
 	optPrefix     = "com.docker.network.container_iface_prefix"
 	optIfname     = "com.docker.network.endpoint.ifname"
+	optSysctls    = "com.docker.network.endpoint.sysctls"
 )
 
 // Names of the drivers, and of the default network.

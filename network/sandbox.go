@@ -55,7 +55,15 @@ type endpoint struct {
 
 // Open makes the namespace, joins the networks, publishes the ports and writes the files. An error leaves nothing
 // behind.
-func (ss *Sandboxes) Open(ctx context.Context, spec core.Sandbox) (_ core.Joined, err error) {
+func (ss *Sandboxes) Open(ctx context.Context, spec core.Sandbox) (core.Joined, error) {
+	joined, err := ss.open(ctx, spec)
+	if err == nil {
+		ss.tellLinked(spec.Name)
+	}
+	return joined, err
+}
+
+func (ss *Sandboxes) open(ctx context.Context, spec core.Sandbox) (_ core.Joined, err error) {
 	sb := &sandbox{Sandbox: spec, shared: ss.shared, published: &published{}}
 	sb.op.Lock()
 	defer sb.op.Unlock()
@@ -252,7 +260,38 @@ func (sb *sandbox) connect(ctx context.Context) error {
 		e.address(&inside)
 	}
 	sb.route(&inside)
-	return p.conn.Apply(ctx, &inside)
+	if err := p.conn.Apply(ctx, &inside); err != nil {
+		return err
+	}
+	for _, e := range sb.endpoints {
+		if err := sb.tune(e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tune sets the kernel's settings of one interface that were asked for: net.ipv4.conf.IFNAME.log_martians=1. The
+// engine has checked how they are written.
+func (sb *sandbox) tune(e *endpoint) error {
+	list := e.DriverOpts[optSysctls]
+	if list == "" {
+		return nil
+	}
+	return netns.Do(sb.ns, func() error {
+		for sysctl := range strings.SplitSeq(list, ",") {
+			name, value, _ := strings.Cut(sysctl, "=")
+			parts := strings.SplitN(name, ".", 5)
+			if len(parts) != 5 {
+				return core.Invalid("unrecognised network interface sysctl '%s'", sysctl)
+			}
+			parts[3] = e.Interface // whose name may have dots
+			if err := link.Sysctl(strings.Join(parts[1:], "/"), value); err != nil {
+				return core.Invalid("failed to set sysctl '%s': %w", sysctl, err)
+			}
+		}
+		return nil
+	})
 }
 
 // adopt makes the pair that was made in advance the endpoint's.

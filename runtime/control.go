@@ -111,7 +111,7 @@ func (b *box) exec(ctx context.Context, l *link, m *wire.Message, a *attachment)
 
 // execProcess is the further process as the spec says it: like the container's own but for what was asked.
 func (r *Runtime) execProcess(c *core.Container, exec *core.Exec) (*specs.Process, error) {
-	sec, err := securityOf(c.Host.SecurityOpt)
+	sec, err := core.ParseSecurity(c.Host.SecurityOpt)
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +128,7 @@ func (r *Runtime) execProcess(c *core.Container, exec *core.Exec) (*specs.Proces
 	}
 	return &specs.Process{
 		Terminal: exec.Spec.Tty, Args: exec.Spec.Cmd, Env: exec.Spec.Env, Cwd: cwd,
-		Capabilities: capabilitySets(caps), NoNewPrivileges: sec.noNewPrivileges, ApparmorProfile: sec.appArmorProfile,
+		Capabilities: capabilitySets(caps), NoNewPrivileges: sec.NoNewPrivileges, ApparmorProfile: appArmorOf(sec),
 	}, nil
 }
 
@@ -161,8 +161,9 @@ func (r *Runtime) Resume(ctx context.Context, id core.ContainerID) error {
 
 // Update changes the limits of a running container.
 func (r *Runtime) Update(ctx context.Context, id core.ContainerID, resources core.Resources) error {
-	resources.DeviceRequests = nil
-	limits, err := resourcesOf(resources, r.host)
+	h := r.host
+	h.lookAtBlocks(resources)
+	limits, err := resourcesOf(resources, h)
 	if err != nil {
 		return err
 	}
@@ -189,7 +190,7 @@ func (r *Runtime) Delete(ctx context.Context, id core.ContainerID) error {
 // (a disk that does not answer) can take longer than anybody wants to wait.
 const endTime = 30 * time.Second
 
-// end lets the shim delete its container, or does so itself when the shim can't.
+// end lets the shim delete the container, or does so itself when the shim can't.
 func (r *Runtime) end(ctx context.Context, b *box) error {
 	b.mu.Lock()
 	l, paths := b.link, b.paths
@@ -209,10 +210,9 @@ func (r *Runtime) end(ctx context.Context, b *box) error {
 		err = errorOf(reply)
 	}
 	if !errors.Is(err, errLost) {
-		r.options.Logger.Error("a shim could not delete its container and is killed", "container", b.id, "error", err)
-		if err := syscall.Kill(l.pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
-			return core.Internal("kill of a shim: %w", err)
-		}
+		r.options.Logger.Error("a shim could not delete its container, so we do", "container", b.id, "error", err)
+		r.pool.distrust(l.shim)
+		l.conn.Close()
 	}
 	<-l.gone
 	return r.clear(b.id, paths)

@@ -13,10 +13,10 @@ import (
 // errLost says that a shim is gone.
 var errLost = errors.New("the container's shim is gone")
 
-// link is the connection to one shim. Replies find their request by number; what comes by itself goes to news.
+// link is the conversation with a shim about one container. Replies find their request by number; what comes by itself goes to news.
 type link struct {
 	conn *wire.Conn
-	pid  int // of the shim
+	shim *shim
 	news func(m *wire.Message)
 	gone chan struct{} // closed when the connection has ended
 
@@ -26,9 +26,8 @@ type link struct {
 }
 
 // newLink begins the conversation. news is called from one goroutine, in order, and may not call back.
-func newLink(conn *wire.Conn, pid int, news func(m *wire.Message)) *link {
-	// Warming a shim up has used number 1.
-	l := &link{conn: conn, pid: pid, news: news, gone: make(chan struct{}), next: 1, pending: map[uint64]chan *wire.Reply{}}
+func newLink(conn *wire.Conn, s *shim, news func(m *wire.Message)) *link {
+	l := &link{conn: conn, shim: s, news: news, gone: make(chan struct{}), pending: map[uint64]chan *wire.Reply{}}
 	return l
 }
 

@@ -17,7 +17,7 @@ const defaultShm = 64 << 20
 
 // mountsOf lists what is mounted on the root file system, in order: what every container has, then what this one
 // asks for, which replaces the former at the same place. propagation is what the root needs for them.
-func mountsOf(l core.Launch, h host, sec security) (mounts []specs.Mount, propagation string) {
+func mountsOf(l core.Launch, h host, sec core.Security) (mounts []specs.Mount, propagation string) {
 	c := l.Container
 	taken := map[string]bool{}
 	for _, m := range l.Mounts {
@@ -30,7 +30,12 @@ func mountsOf(l core.Launch, h host, sec security) (mounts []specs.Mount, propag
 		}
 		mounts = append(mounts, m)
 	}
+	parts := 0
 	for _, m := range l.Mounts {
+		if isPart(m) {
+			m.Source = path.Join(h.parts, strconv.Itoa(parts))
+			parts++
+		}
 		mounts = append(mounts, userMount(m))
 		switch {
 		case slices.Contains(m.Options, "rshared"), slices.Contains(m.Options, "shared"):
@@ -45,6 +50,19 @@ func mountsOf(l core.Launch, h host, sec security) (mounts []specs.Mount, propag
 	return mounts, propagation
 }
 
+// isPart reports whether the shim mounts the source, since it is an image, or must be looked for in a volume.
+func isPart(m core.FSMount) bool { return len(m.Below) > 0 || m.Subpath != "" }
+
+// partsOf are those mounts, in the order in which mountsOf numbers them.
+func partsOf(mounts []core.FSMount) (parts []wire.Part) {
+	for _, m := range mounts {
+		if isPart(m) {
+			parts = append(parts, wire.Part{Below: m.Below, Source: m.Source, Subpath: m.Subpath})
+		}
+	}
+	return parts
+}
+
 // userMount is a bind or a tmpfs of the user. A tmpfs is as careful as Docker's unless its options say otherwise.
 func userMount(m core.FSMount) specs.Mount {
 	mount := specs.Mount{Type: m.Type, Source: m.Source, Destination: m.Target, Options: slices.Clone(m.Options)}
@@ -54,7 +72,7 @@ func userMount(m core.FSMount) specs.Mount {
 	return mount
 }
 
-func standardMounts(c *core.Container, sec security) []specs.Mount {
+func standardMounts(c *core.Container, sec core.Security) []specs.Mount {
 	readOnly := func(options ...string) []string {
 		if c.Host.Privileged {
 			return append(options, "rw")
@@ -68,7 +86,7 @@ func standardMounts(c *core.Container, sec security) []specs.Mount {
 		{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: readOnly("nosuid", "noexec", "nodev")},
 	}
 	cgroupOptions := readOnly("nosuid", "noexec", "nodev")
-	if sec.writableCgroups {
+	if sec.WritableCgroups {
 		cgroupOptions = []string{"nosuid", "noexec", "nodev", "rw"}
 	}
 	mounts = append(mounts, specs.Mount{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: cgroupOptions})

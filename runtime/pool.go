@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -16,47 +18,66 @@ import (
 )
 
 // pool keeps shims ready. A warm one has started, has its mount namespace and has compiled the usual seccomp
-// program, so that a start finds all that done.
+// program, so that a start finds all that done. A shim serves a few containers (docs/decisions/0005).
 type pool struct {
 	exe     *os.File // the shim's binary, sealed
 	stderr  *os.File // where shims complain
 	prepare wire.Prepare
 	logger  *slog.Logger
+	warm    int // how many shims with room there should be
+	look    func() mount.Mark
 
-	idle   chan *shim
-	refill chan struct{} // one word for each shim that is wanted
+	refill chan struct{} // a word when there may be fewer
 	done   chan struct{} // closed by close
 	filler sync.WaitGroup
 	once   sync.Once
+
+	mu     sync.Mutex    // guards what follows and the counters of all shims
+	open   []*shim       // those that may take another container, the oldest first
+	others map[int]*shim // those that the last daemon left, by their number
+	closed bool
 }
 
-// shim is a shim process before it has a container.
+// A shim's death costs each of its containers, and its memory is theirs together: four of them weigh a third of what each
+// would weigh alone. After some starts a shim takes no more: what may have gathered in it goes with it.
+const (
+	containersPerShim = 4
+	startsPerShim     = 100
+)
+
+// shim is a shim process. Its counters belong to the pool.
 type shim struct {
-	conn *wire.Conn
+	conn *wire.Conn // about the shim as a whole; nil: it was adopted, or lives for one container only
 	pid  int
 	seen mount.Mark // the host's mounts when it was started
+
+	containers int  // that it serves
+	starting   int  // of these, how many are being started
+	starts     int  // that it has done
+	stuck      bool // it does not answer: killed once nobody else needs it
 }
 
-func newPool(path, log string, warm int, prepare wire.Prepare, logger *slog.Logger) (*pool, error) {
-	exe, err := proc.Sealed(path)
+func newPool(options *Options, prepare wire.Prepare) (*pool, error) {
+	exe, err := proc.Sealed(options.ShimPath)
 	if err != nil {
 		return nil, fmt.Errorf("shim: %w", err)
 	}
-	stderr, err := os.OpenFile(log, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	stderr, err := os.OpenFile(filepath.Join(options.ExecRoot, "shim.log"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		exe.Close()
 		return nil, fmt.Errorf("shim: %w", err)
 	}
-	p := &pool{exe: exe, stderr: stderr, prepare: prepare, logger: logger, idle: make(chan *shim, warm), refill: make(chan struct{}, warm+1), done: make(chan struct{})}
-	for range warm {
-		p.refill <- struct{}{}
+	p := &pool{
+		exe: exe, stderr: stderr, prepare: prepare, logger: options.Logger, warm: options.Warm, look: options.look,
+		refill: make(chan struct{}, 1), done: make(chan struct{}), others: map[int]*shim{},
 	}
+	p.refill <- struct{}{}
 	p.filler.Add(1)
 	go p.fill()
 	return p, nil
 }
 
-// fill makes a shim for each request until the pool is full.
+// fill makes shims whenever too few have room.
 func (p *pool) fill() {
 	defer p.filler.Done()
 	for {
@@ -65,29 +86,50 @@ func (p *pool) fill() {
 			return
 		case <-p.refill:
 		}
-		if len(p.idle) == cap(p.idle) {
-			continue
-		}
-		s, err := p.spawn(true)
-		if err != nil {
-			p.logger.Error("warm shim", "error", err)
-			continue
-		}
-		if err := p.warm(s); err != nil {
-			p.logger.Error("warm shim", "error", err)
-			s.conn.Close()
-			continue
-		}
-		select {
-		case p.idle <- s:
-		default:
-			s.conn.Close() // it ends by itself
+		for p.wanting() {
+			s, err := p.spawn(true)
+			if err == nil {
+				if err = p.warmUp(s); err != nil {
+					s.conn.Close()
+				}
+			}
+			if err != nil {
+				p.logger.Error("warm shim", "error", err)
+				break // the next start asks again
+			}
+			p.add(s)
 		}
 	}
 }
 
-// warm lets a shim prepare itself. Nobody else uses its connection yet.
-func (p *pool) warm(s *shim) error {
+// wanting reports whether there are fewer shims with room, and with nothing else to do, than there should be.
+func (p *pool) wanting() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	ready := 0
+	for _, s := range p.open {
+		if s.room() && s.starting == 0 {
+			ready++
+		}
+	}
+	return ready < p.warm && !p.closed
+}
+
+func (s *shim) room() bool { return s.containers < containersPerShim }
+
+// add puts a warm shim among those that take containers.
+func (p *pool) add(s *shim) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		s.conn.Close() // it ends by itself
+		return
+	}
+	p.open = append(p.open, s)
+}
+
+// warmUp lets a shim prepare itself. Nobody else uses its connection yet.
+func (p *pool) warmUp(s *shim) error {
 	if err := s.conn.Send(&wire.Message{Seq: 1, Prepare: &p.prepare}); err != nil {
 		return err
 	}
@@ -106,44 +148,151 @@ func (p *pool) warm(s *shim) error {
 	return nil
 }
 
-// take gives a shim: a warm one when there is one, else one that is started now. With host it lives in the host's
-// mount namespace, and is never warm.
-func (p *pool) take(ctx context.Context, host bool) (*shim, error) {
-	if !host {
-		if s := p.warmed(); s != nil {
-			return s, nil
+// take opens a conversation about one more container with a shim that has room, or else with one that is started now.
+// With host the shim lives in the host's mount namespace and serves this container only.
+func (p *pool) take(ctx context.Context, host bool) (*shim, *wire.Conn, error) {
+	for !host {
+		s := p.choose()
+		if s == nil {
+			break
 		}
+		conn, err := s.converse()
+		if err == nil {
+			return s, conn, nil
+		}
+		p.logger.Warn("a shim that waited is gone", "shim", s.pid, "error", err)
+		p.distrust(s)
+		p.over(s)
+		p.release(s)
 	}
 	if err := ctx.Err(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return p.spawn(!host)
+	s, err := p.spawn(!host)
+	if err != nil {
+		return nil, nil, err
+	}
+	conn, err := s.converse()
+	if err != nil {
+		s.conn.Close()
+		return nil, nil, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s.containers, s.starting, s.starts = 1, 1, 1
+	if host || p.closed {
+		s.conn.Close() // it ends with its container
+		s.conn = nil
+	} else {
+		p.open = append(p.open, s)
+	}
+	return s, conn, nil
 }
 
-// warmed gives a warm shim, or nil. One that is older than a mount of the host which it was not told of is no good: the
-// container would get the folder below the mount.
-func (p *pool) warmed() *shim {
-	now := mount.Look()
-	for {
-		select {
-		case s := <-p.idle:
-			if s.seen == now {
-				return s
-			}
-			s.conn.Close() // it ends by itself
-			p.taken()
-		default:
-			return nil
+// choose takes a place in a shim: in the fullest of those that have nothing else to start, since a shim weighs the same
+// for one container as for four; when all are starting something, in the one that starts least. nil: all are full.
+func (p *pool) choose() *shim {
+	now := p.look()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var best *shim
+	for _, s := range slices.Clone(p.open) {
+		switch {
+		case s.seen != now:
+			// Older than a mount of the host which it was not told of: the container would get the folder below the mount.
+			p.shut(s)
+		case !s.room():
+		case best == nil || s.starting < best.starting || s.starting == best.starting && s.containers > best.containers:
+			best = s
 		}
 	}
+	if best != nil {
+		best.containers++
+		best.starting++
+		best.starts++
+		if best.starts >= startsPerShim {
+			p.shut(best)
+		}
+	}
+	return best
 }
 
-// taken asks for a replacement. Called when the start is over, so that making one does not slow it down.
-func (p *pool) taken() {
+// converse opens the conversation about one container.
+func (s *shim) converse() (*wire.Conn, error) {
+	ours, theirs, err := wire.Pair()
+	if err != nil {
+		return nil, err
+	}
+	defer theirs.Close()
+	if err := s.conn.Send(&wire.Message{Converse: &wire.Converse{}}, theirs); err != nil {
+		ours.Close()
+		return nil, err
+	}
+	return wire.FileConn(ours)
+}
+
+// shut takes a shim out of those that take containers; it ends once it has none. The caller holds mu.
+func (p *pool) shut(s *shim) {
+	if i := slices.Index(p.open, s); i >= 0 {
+		p.open = slices.Delete(p.open, i, i+1)
+		s.conn.Close()
+	}
+}
+
+// over is called when a start is over, well or not. Only then is a replacement made, so that making one does not slow
+// the start down.
+func (p *pool) over(s *shim) {
+	p.mu.Lock()
+	s.starting--
+	p.mu.Unlock()
 	select {
 	case p.refill <- struct{}{}:
 	default:
 	}
+}
+
+// release gives back a container's place, when its conversation is over. A shim that is not needed as a warm one goes.
+func (p *pool) release(s *shim) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s.containers--; s.containers > 0 {
+		return
+	}
+	delete(p.others, s.pid)
+	if s.stuck {
+		proc.KillIf(s.pid, "berth-shim")
+	}
+	idle := 0
+	for _, other := range p.open {
+		if other.containers == 0 {
+			idle++
+		}
+	}
+	if idle > p.warm {
+		p.shut(s)
+	}
+}
+
+// distrust is for a shim that does not answer about a container, which others have to end: it takes no more, and is killed
+// once it has no other.
+func (p *pool) distrust(s *shim) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s.stuck = true
+	p.shut(s)
+}
+
+// adopted gives the shim of a container that survived the last daemon.
+func (p *pool) adopted(pid int) *shim {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.others[pid]
+	if s == nil {
+		s = &shim{pid: pid}
+		p.others[pid] = s
+	}
+	s.containers++
+	return s
 }
 
 // spawn starts a shim: in its own session, so that no terminal's signal reaches it.
@@ -153,7 +302,7 @@ func (p *pool) spawn(private bool) (*shim, error) {
 		return nil, err
 	}
 	defer theirs.Close()
-	seen := mount.Look() // before: what comes meanwhile shows as a difference
+	seen := p.look() // before: what comes meanwhile shows as a difference
 	word := "host"
 	attributes := &syscall.SysProcAttr{Setsid: true}
 	if private {
@@ -186,20 +335,17 @@ func (p *pool) spawn(private bool) (*shim, error) {
 	return &shim{conn: conn, pid: cmd.Process.Pid, seen: seen}, nil
 }
 
-// close lets the idle shims go. Those with containers stay.
+// close lets the shims go that have no container; the others go with their last one.
 func (p *pool) close() {
 	p.once.Do(func() {
 		close(p.done)
 		p.filler.Wait()
-		for {
-			select {
-			case s := <-p.idle:
-				s.conn.Close()
-				continue
-			default:
-			}
-			break
+		p.mu.Lock()
+		p.closed = true
+		for _, s := range slices.Clone(p.open) {
+			p.shut(s)
 		}
+		p.mu.Unlock()
 		p.exe.Close()
 		p.stderr.Close()
 	})

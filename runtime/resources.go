@@ -18,10 +18,6 @@ import (
 
 // resourcesOf turns limits into the spec's words. A limit that is not asked for is left out.
 func resourcesOf(r core.Resources, h host) (*specs.LinuxResources, error) {
-	if len(r.DeviceRequests) > 0 {
-		q := r.DeviceRequests[0]
-		return nil, core.Invalid("could not select device driver %q with capabilities: %v", q.Driver, q.Capabilities)
-	}
 	out := &specs.LinuxResources{CPU: cpuOf(r), Memory: memoryOf(r, h)}
 	if r.PidsLimit != nil && *r.PidsLimit != 0 {
 		out.Pids = &specs.LinuxPids{Limit: r.PidsLimit}
@@ -120,16 +116,8 @@ func devicesOf(c *core.Container, h host) []specs.LinuxDeviceCgroup {
 
 // lookAt collects the facts about devices that the container's spec needs.
 func (h *host) lookAt(c *core.Container) error {
-	h.blocks = map[string]blockNumber{}
 	r := c.Host.Resources
-	for _, d := range r.BlkioWeightDevice {
-		h.block(d.Path)
-	}
-	for _, list := range [][]core.ThrottleDevice{r.BlkioDeviceReadBps, r.BlkioDeviceWriteBps, r.BlkioDeviceReadIOps, r.BlkioDeviceWriteIOps} {
-		for _, d := range list {
-			h.block(d.Path)
-		}
-	}
+	h.lookAtBlocks(r)
 	if c.Host.Privileged {
 		return h.allDevices()
 	}
@@ -146,6 +134,19 @@ func (h *host) lookAt(c *core.Container) error {
 		h.rules = append(h.rules, parsed)
 	}
 	return nil
+}
+
+// lookAtBlocks finds the block devices that limits name.
+func (h *host) lookAtBlocks(r core.Resources) {
+	h.blocks = map[string]blockNumber{}
+	for _, d := range r.BlkioWeightDevice {
+		h.block(d.Path)
+	}
+	for _, list := range [][]core.ThrottleDevice{r.BlkioDeviceReadBps, r.BlkioDeviceWriteBps, r.BlkioDeviceReadIOps, r.BlkioDeviceWriteIOps} {
+		for _, d := range list {
+			h.block(d.Path)
+		}
+	}
 }
 
 func (h *host) block(path string) {

@@ -9,10 +9,12 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/berth-engine/berth/core"
 	"github.com/berth-engine/berth/linux/cgroup"
+	"github.com/berth-engine/berth/linux/mount"
 	"github.com/berth-engine/berth/linux/proc"
 	"github.com/berth-engine/berth/shim/wire"
 )
@@ -23,13 +25,20 @@ type Options struct {
 	ExecRoot string
 	// ShimPath is the berth-shim binary.
 	ShimPath string
-	// Warm is how many shims are kept ready; 0: none, each start makes its own.
+	// TunnelPath is the berth-log binary, which speaks TLS to log servers for the shims.
+	TunnelPath string
+	// Warm is how many shims with room for a container are kept ready; 0: none, a start that finds no room makes one.
 	Warm int
 	// OnExit is called for the end of every process, in order for each container, one at a time. It may call the
 	// runtime.
 	OnExit func(core.Exit)
 	// Memory is the host's, in bytes: what Stats shows as the limit of a container without one. 0: not known.
 	Memory int64
+	look   func() mount.Mark // mount.Look, but in tests
+	// Programs are the OCI runtimes that containers may name besides the shim's own.
+	Programs map[string]wire.Program
+	// CDI are the folders of descriptions of CDI devices; none: there are no such devices.
+	CDI    []string
 	Logger *slog.Logger
 }
 
@@ -38,6 +47,8 @@ type Runtime struct {
 	options Options
 	pool    *pool
 	host    host // the facts that are the same for all containers
+
+	named atomic.Pointer[named]
 
 	mu    sync.Mutex // guards boxes and last
 	boxes map[core.ContainerID]*box
@@ -49,8 +60,12 @@ func New(options Options) (*Runtime, error) {
 	if options.Logger == nil {
 		options.Logger = slog.New(slog.DiscardHandler)
 	}
+	if options.look == nil {
+		options.look = mount.Look
+	}
 	// Numbers of attachments go on from the last daemon's, which shims may still have.
 	r := &Runtime{options: options, boxes: map[core.ContainerID]*box{}, last: uint64(time.Now().UnixNano())}
+	r.Change(options.Programs, options.CDI)
 	for _, dir := range []string{r.shims(), r.cache()} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, err
@@ -66,14 +81,25 @@ func New(options Options) (*Runtime, error) {
 		return nil, err
 	}
 	prepare := wire.Prepare{Seccomp: profile, Cache: r.cache()}
-	r.pool, err = newPool(options.ShimPath, filepath.Join(options.ExecRoot, "shim.log"), options.Warm, prepare, options.Logger)
+	r.pool, err = newPool(&options, prepare)
 	if err != nil {
 		return nil, err
 	}
 	return r, nil
 }
 
-// Close lets idle shims go and cuts the connections to the others, which go on without a daemon.
+// named is what containers may name: runtimes besides the shim's own, and folders of descriptions of devices.
+type named struct {
+	programs map[string]wire.Program
+	cdi      []string
+}
+
+// Change replaces what containers may name from now on.
+func (r *Runtime) Change(programs map[string]wire.Program, cdi []string) {
+	r.named.Store(&named{programs, cdi})
+}
+
+// Close lets shims without a container go and cuts the connections to the others, which go on without a daemon.
 func (r *Runtime) Close() error {
 	r.pool.close()
 	r.mu.Lock()
@@ -134,8 +160,8 @@ func (r *Runtime) forget(b *box) {
 
 // connect makes the shim this container's. The link listens from then on. The clients that waited are attachments
 // now: the start takes them along. One that comes later finds the link.
-func (b *box) connect(conn *wire.Conn, pid int) (l *link, waited []*attachment) {
-	l = newLink(conn, pid, b.news)
+func (b *box) connect(conn *wire.Conn, s *shim) (l *link, waited []*attachment) {
+	l = newLink(conn, s, b.news)
 	b.mu.Lock()
 	b.link, b.ended, b.deleted, b.pid, b.paths = l, false, false, 0, nil
 	waited, b.waiting = b.waiting, nil
@@ -143,7 +169,10 @@ func (b *box) connect(conn *wire.Conn, pid int) (l *link, waited []*attachment) 
 		b.attachments[a.wire.Number] = a
 	}
 	b.mu.Unlock()
-	go l.listen(func() { b.lost(l) })
+	go l.listen(func() {
+		b.lost(l)
+		b.r.pool.release(s)
+	})
 	return l, waited
 }
 
@@ -227,7 +256,7 @@ func (b *box) noted(process core.ExecID) {
 	}
 }
 
-// lost is called when a shim's connection has ended: expected after Delete, else the shim died. Then the container
+// lost is called when a conversation has ended: expected after Delete, else the shim died. Then the container
 // has nobody who reads its output and knows its exit code; it is ended, as Docker does.
 func (b *box) lost(l *link) {
 	b.mu.Lock()
@@ -250,8 +279,8 @@ func (b *box) lost(l *link) {
 	if expected || ended {
 		return
 	}
-	proc.KillIf(l.pid, "berth-shim")
-	b.r.options.Logger.Error("a shim died; its container is killed", "container", b.id, "shim", l.pid)
+	b.r.pool.distrust(l.shim) // should it live after all
+	b.r.options.Logger.Error("a shim died; its container is killed", "container", b.id, "shim", l.shim.pid)
 	b.exited("", b.r.salvage(b.id, paths))
 }
 

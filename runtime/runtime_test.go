@@ -21,6 +21,7 @@ import (
 
 	"github.com/berth-engine/berth/core"
 	"github.com/berth-engine/berth/lib/id"
+	"github.com/berth-engine/berth/linux/mount"
 	"github.com/berth-engine/berth/shim/wire"
 )
 
@@ -75,6 +76,8 @@ func newBench(t testing.TB, warm int) *bench {
 	}
 	b := &bench{TB: t, exits: make(chan core.Exit, 100), rootfs: makeRoot(t)}
 	b.options = Options{ExecRoot: t.TempDir(), ShimPath: shim, Warm: warm, OnExit: func(e core.Exit) { b.exits <- e }}
+	// What other tests mount meanwhile makes no shim old.
+	b.options.look = func() mount.Mark { return 0 }
 	b.Runtime, err = New(b.options)
 	if err != nil {
 		t.Fatal(err)
@@ -101,8 +104,8 @@ func (b *bench) cleanup() {
 	}
 }
 
-// testCgroups is the parent of the tests' cgroups.
-const testCgroups = "/berth-runtime-test"
+// testCgroups is the parent of the tests' cgroups: another one for each process that runs these tests.
+var testCgroups = fmt.Sprintf("/berth-runtime-test-%d", os.Getpid())
 
 // makeRoot makes a root file system out of busybox.
 func makeRoot(t testing.TB) string {
@@ -141,6 +144,7 @@ func (b *bench) container(command ...string) core.Launch {
 	}
 	c := &core.Container{ID: core.ContainerID(id.New()), Path: command[0], Args: command[1:]}
 	c.Host.CgroupParent = testCgroups
+	c.Host.LogConfig.Type = "none"
 	return core.Launch{
 		Container: c,
 		Root: []core.FSMount{{Type: "overlay", Source: "overlay", Options: []string{
@@ -148,6 +152,12 @@ func (b *bench) container(command ...string) core.Launch {
 		}}},
 		Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
 	}
+}
+
+// logTo has a container's output written to a file.
+func logTo(l *core.Launch, path string) {
+	l.LogPath = path
+	l.Container.Host.LogConfig = core.LogConfig{Type: "json-file", Config: map[string]string{"max-size": "-1"}}
 }
 
 func (b *bench) start(l core.Launch) core.Started {
@@ -436,7 +446,7 @@ func TestContainersSurviveTheDaemon(t *testing.T) {
 	for i, l := range []*core.Launch{&quick, &slow} {
 		l.Container.Config.OpenStdin = true
 		l.Container.Config.StdinOnce = true
-		l.LogPath = filepath.Join(logs, fmt.Sprint(i))
+		logTo(l, filepath.Join(logs, fmt.Sprint(i)))
 	}
 	one := b.attach(quick, core.Streams{Stdin: true, Stdout: true})
 	two := b.attach(slow, core.Streams{Stdin: true, Stdout: true})
@@ -491,7 +501,7 @@ func TestAContainerWhoseShimIsKilledIsEnded(t *testing.T) {
 	b := newBench(t, 1)
 	l := b.container("sleep", "1000")
 	started := b.start(l)
-	must(t, syscall.Kill(b.box(l.Container.ID, false).link.pid, syscall.SIGKILL))
+	must(t, syscall.Kill(b.box(l.Container.ID, false).link.shim.pid, syscall.SIGKILL))
 	if e := b.exit(); e.Status.Code != 255 {
 		t.Errorf("%+v", e)
 	}
@@ -520,7 +530,7 @@ func TestTheSameContainerStartsAgain(t *testing.T) {
 func TestManyLinesReachLogAndClient(t *testing.T) {
 	b := newBench(t, 1)
 	l := b.container("seq", "1", "200000")
-	l.LogPath = filepath.Join(t.TempDir(), "log")
+	logTo(&l, filepath.Join(t.TempDir(), "log"))
 	out, code := b.run(l)
 	if code != 0 || strings.Count(out, "\n") != 200000 || !strings.HasSuffix(out, "\n200000\n") {
 		t.Errorf("exit %d, %d bytes", code, len(out))
@@ -557,7 +567,6 @@ func benchmarkRun(b *testing.B, ahead time.Duration) {
 		t2 := time.Now()
 		must(b, bb.Delete(ctx, l.Container.ID))
 		start, exit, remove = append(start, t1.Sub(t0)), append(exit, t2.Sub(t1)), append(remove, time.Since(t2))
-		bb.full(2)
 	}
 	for name, list := range map[string][]time.Duration{"start": start, "exit": exit, "delete": remove} {
 		slices.Sort(list)
@@ -582,13 +591,87 @@ func BenchmarkExec(b *testing.B) {
 	}
 }
 
-// full waits until the pool is full again.
-func (b *bench) full(n int) {
-	taken := make([]*shim, 0, n)
-	for range n {
-		taken = append(taken, <-b.pool.idle)
+func TestAShimServesAFewContainersAndItsDeathCostsOnlyThese(t *testing.T) {
+	b := newBench(t, 1)
+	shims := map[*shim][]core.ContainerID{}
+	var order []*shim
+	for range containersPerShim + 1 {
+		l := b.container("sleep", "1000")
+		b.start(l)
+		s := b.box(l.Container.ID, false).link.shim
+		if shims[s] == nil {
+			order = append(order, s)
+		}
+		shims[s] = append(shims[s], l.Container.ID)
 	}
-	for _, s := range taken {
-		b.pool.idle <- s
+	if len(order) != 2 || len(shims[order[0]]) != containersPerShim {
+		t.Fatalf("%d containers are spread over shims like this: %v", containersPerShim+1, shims)
 	}
+	must(t, syscall.Kill(order[0].pid, syscall.SIGKILL))
+	var ended []core.ContainerID
+	for range containersPerShim {
+		ended = append(ended, b.exit().Container)
+	}
+	if slices.Sort(ended); !slices.Equal(ended, slices.Sorted(slices.Values(shims[order[0]]))) {
+		t.Errorf("%v ended, want %v", ended, shims[order[0]])
+	}
+	if _, err := b.box(shims[order[1]][0], false).running(); err != nil {
+		t.Errorf("the neighbour of the other shim: %v", err)
+	}
+	for _, ids := range shims {
+		for _, id := range ids {
+			must(t, b.Delete(context.Background(), id))
+		}
+	}
+}
+
+func TestAPlaceInAShimIsUsedAgain(t *testing.T) {
+	b := newBench(t, 1)
+	stays := b.container("sleep", "1000")
+	b.start(stays)
+	first := b.box(stays.Container.ID, false).link.shim
+	for range 2 * containersPerShim {
+		l := b.container("true")
+		b.start(l)
+		if s := b.box(l.Container.ID, false).link.shim; s != first {
+			t.Fatal("a container in a row needs another shim")
+		}
+		b.exit()
+		must(t, b.Delete(context.Background(), l.Container.ID))
+	}
+}
+
+func TestAShimThatDoesNotAnswerKeepsNobodyAlive(t *testing.T) {
+	b := newBench(t, 1)
+	stuck, neighbour := b.container("sleep", "1000"), b.container("sleep", "1000")
+	started := b.start(stuck)
+	b.start(neighbour)
+	s := b.box(stuck.Container.ID, false).link.shim
+	if other := b.box(neighbour.Container.ID, false).link.shim; other != s {
+		t.Fatal("they are not in one shim")
+	}
+	must(t, syscall.Kill(s.pid, syscall.SIGSTOP))
+	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+	defer cancel()
+	must(t, b.Delete(ctx, stuck.Container.ID))
+	if err := syscall.Kill(started.PID, 0); err == nil && !isZombie(started.PID) {
+		t.Error("the container that was deleted still runs")
+	}
+	must(t, syscall.Kill(s.pid, syscall.SIGCONT))
+	if _, err := b.box(neighbour.Container.ID, false).running(); err != nil {
+		t.Errorf("its neighbour: %v", err)
+	}
+	next := b.container("sleep", "1000")
+	b.start(next)
+	if b.box(next.Container.ID, false).link.shim == s {
+		t.Error("a shim that did not answer got another container")
+	}
+	must(t, b.Delete(context.Background(), neighbour.Container.ID))
+	must(t, b.Delete(context.Background(), next.Container.ID))
+}
+
+// isZombie reports whether a process is dead and only waits to be reaped.
+func isZombie(pid int) bool {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	return err != nil || bytes.Contains(status, []byte("State:\tZ"))
 }

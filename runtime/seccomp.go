@@ -9,18 +9,18 @@ import (
 
 // seccompOf gives the profile, resolved for the spec's capabilities: Docker's own, the user's, or none. The shim
 // compiles it, once per profile.
-func seccompOf(s *specs.Spec, sec security, privileged bool) (*specs.LinuxSeccomp, error) {
+func seccompOf(s *specs.Spec, sec core.Security, privileged bool) (*specs.LinuxSeccomp, error) {
 	switch {
-	case sec.seccomp == "unconfined", sec.seccomp == "" && privileged:
+	case sec.Seccomp == "unconfined", sec.Seccomp == "" && privileged:
 		return nil, nil
-	case sec.seccomp == "", sec.seccomp == "builtin":
+	case sec.Seccomp == "", sec.Seccomp == "builtin":
 		profile, err := seccomp.GetDefaultProfile(s)
 		if err != nil {
 			return nil, core.Internal("default seccomp profile: %w", err)
 		}
 		return profile, nil
 	}
-	profile, err := seccomp.LoadProfile(sec.seccomp, s)
+	profile, err := seccomp.LoadProfile(sec.Seccomp, s)
 	if err != nil {
 		return nil, core.Invalid("%w", err)
 	}

@@ -3,7 +3,6 @@ package runtime
 import (
 	"path"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -18,6 +17,7 @@ type host struct {
 	unified  bool   // cgroup v2
 	noSwap   bool   // cgroups can't limit swap
 	shim     string // path of the shim's binary, for --init
+	parts    string // folder in which the shim mounts parts of images and volumes
 	// devices are those of --device and --privileged; weights and throttles the block devices of --blkio-* by path.
 	devices []specs.LinuxDevice
 	rules   []specs.LinuxDeviceCgroup
@@ -26,20 +26,11 @@ type host struct {
 
 type blockNumber struct{ major, minor int64 }
 
-// security is what the security options say.
-type security struct {
-	noNewPrivileges  bool
-	seccomp          string // "" and "builtin": Docker's profile; "unconfined"; or the text of a profile
-	writableCgroups  bool
-	systemUnconfined bool
-	appArmorProfile  string
-}
-
 // specOf makes the OCI spec of a container. The user, groups and the path of the root file system are filled in by
 // the shim, which can look into the image.
 func specOf(l core.Launch, h host) (*specs.Spec, error) {
 	c := l.Container
-	sec, err := securityOf(c.Host.SecurityOpt)
+	sec, err := core.ParseSecurity(c.Host.SecurityOpt)
 	if err != nil {
 		return nil, err
 	}
@@ -72,8 +63,8 @@ func specOf(l core.Launch, h host) (*specs.Spec, error) {
 	if c.Host.UTSMode != "host" {
 		s.Hostname, s.Domainname = c.Config.Hostname, c.Config.Domainname
 	}
-	if !c.Host.Privileged && !sec.systemUnconfined {
-		s.Linux.MaskedPaths, s.Linux.ReadonlyPaths = maskedPaths, readonlyPaths
+	if !c.Host.Privileged && !sec.SystemPaths {
+		s.Linux.MaskedPaths, s.Linux.ReadonlyPaths = core.MaskedPaths, core.ReadonlyPaths
 	}
 	if c.Host.MaskedPaths != nil {
 		s.Linux.MaskedPaths = c.Host.MaskedPaths
@@ -95,7 +86,7 @@ func cgroupPath(c *core.Container) string {
 	return path.Join("/", parent, string(c.ID))
 }
 
-func processOf(l core.Launch, h host, sec security) (*specs.Process, error) {
+func processOf(l core.Launch, h host, sec core.Security) (*specs.Process, error) {
 	c := l.Container
 	caps, err := capabilities(c.Host.CapAdd, c.Host.CapDrop, c.Host.Privileged, h.bounding)
 	if err != nil {
@@ -116,12 +107,20 @@ func processOf(l core.Launch, h host, sec security) (*specs.Process, error) {
 		Cwd:             cwd,
 		Capabilities:    capabilitySets(caps),
 		Rlimits:         limits,
-		NoNewPrivileges: sec.noNewPrivileges,
+		NoNewPrivileges: sec.NoNewPrivileges,
 		OOMScoreAdj:     &c.Host.OomScoreAdj,
-		ApparmorProfile: sec.appArmorProfile,
+		ApparmorProfile: appArmorOf(sec),
 	}
 	p.User.Umask = c.Host.Umask
 	return p, nil
+}
+
+// appArmorOf is the profile that was named; there is no default one yet.
+func appArmorOf(sec core.Security) string {
+	if sec.AppArmor == "unconfined" {
+		return ""
+	}
+	return sec.AppArmor
 }
 
 // commandOf is the command line. An empty Path leaves the command's own words.
@@ -147,51 +146,6 @@ func rlimitsOf(ulimits []core.Ulimit) ([]specs.POSIXRlimit, error) {
 		limits = append(limits, specs.POSIXRlimit{Type: "RLIMIT_" + strings.ToUpper(u.Name), Soft: uint64(u.Soft), Hard: uint64(u.Hard)})
 	}
 	return limits, nil
-}
-
-// securityOf reads --security-opt: name=value, or with a colon as in the old days.
-func securityOf(options []string) (security, error) {
-	var sec security
-	for _, option := range options {
-		switch option {
-		case "no-new-privileges":
-			sec.noNewPrivileges = true
-			continue
-		case "systempaths=unconfined":
-			sec.systemUnconfined = true
-			continue
-		}
-		name, value, ok := strings.Cut(option, "=")
-		if !ok {
-			name, value, ok = strings.Cut(option, ":")
-		}
-		if !ok {
-			return sec, core.Invalid("invalid --security-opt 1: %q", option)
-		}
-		switch name {
-		case "no-new-privileges", "writable-cgroups":
-			on, err := strconv.ParseBool(value)
-			if err != nil {
-				return sec, core.Invalid("invalid --security-opt 2: %q", option)
-			}
-			if name == "writable-cgroups" {
-				sec.writableCgroups = on
-			} else {
-				sec.noNewPrivileges = on
-			}
-		case "seccomp":
-			sec.seccomp = value
-		case "apparmor":
-			if value != "unconfined" {
-				sec.appArmorProfile = value
-			}
-		case "label":
-			// SELinux is not on: Docker ignores labels then, too.
-		default:
-			return sec, core.Invalid("invalid --security-opt 2: %q", option)
-		}
-	}
-	return sec, nil
 }
 
 // namespacesOf gives each namespace: its own, another container's, or (left out) the host's. The network's path is
@@ -254,11 +208,3 @@ func sysctlsOf(l core.Launch) map[string]string {
 	}
 	return sysctls
 }
-
-var maskedPaths = []string{
-	"/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
-	"/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats",
-	"/sys/devices/virtual/powercap", "/sys/firmware",
-}
-
-var readonlyPaths = []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}

@@ -109,7 +109,7 @@ func TestCapabilities(t *testing.T) {
 		"all but one":                        {add: []string{"all"}, drop: []string{"SYS_ADMIN"}, bounding: everything, count: 40, not: "CAP_SYS_ADMIN"},
 		"none but one":                       {add: []string{"CHOWN"}, drop: []string{"ALL"}, bounding: everything, count: 1, has: "CAP_CHOWN"},
 		"privileged has what the daemon has": {privileged: true, bounding: everything &^ (1 << 24), count: 40, not: "CAP_SYS_RESOURCE"},
-		"an unknown name":                    {add: []string{"FLY"}, err: `invalid capability to add: unknown capability: "CAP_FLY"`},
+		"an unknown name":                    {add: []string{"FLY"}, err: `invalid CapAdd: unknown capability: "CAP_FLY"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -138,7 +138,6 @@ func TestBadInputIsRefused(t *testing.T) {
 		"unknown security option":         {func(h *core.HostConfig) { h.SecurityOpt = []string{"what=x"} }, `invalid --security-opt 2: "what=x"`},
 		"broken seccomp profile":          {func(h *core.HostConfig) { h.SecurityOpt = []string{"seccomp={"} }, "Decoding seccomp profile failed: unexpected end of JSON input"},
 		"user namespaces":                 {func(h *core.HostConfig) { h.UsernsMode = "private" }, "invalid USER mode: private"},
-		"a GPU":                           {func(h *core.HostConfig) { h.DeviceRequests = []core.DeviceRequest{{Capabilities: [][]string{{"gpu"}}}} }, `could not select device driver "" with capabilities: [[gpu]]`},
 		"soft limit above hard":           {func(h *core.HostConfig) { h.Ulimits = []core.Ulimit{{Name: "nofile", Soft: 5, Hard: 4}} }, "ulimit soft limit must be less than or equal to hard limit: 5 > 4"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -8,29 +8,28 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
-	"github.com/docker/go-units"
-
 	"github.com/berth-engine/berth/core"
 	"github.com/berth-engine/berth/linux/cgroup"
+	"github.com/berth-engine/berth/linux/mount"
+	"github.com/berth-engine/berth/runtime/devices"
 	"github.com/berth-engine/berth/shim/wire"
 )
 
 // undoTime is how long the undo of a failed start may take before the shim is killed.
 const undoTime = 10 * time.Second
 
-// names of the runtime that there is: Docker's own for it, and ours.
+// names of the runtime that the shim has in itself: Docker's own for it, and ours.
 var names = []string{"", "berth", "runc", "io.containerd.runc.v2"}
 
 // Start runs the container's first process. Streams that Attach queued are connected before the process runs. An
 // error means that nothing is left of the attempt.
 func (r *Runtime) Start(ctx context.Context, launch core.Launch) (core.Started, error) {
 	c := launch.Container
-	if !slices.Contains(names, c.Host.Runtime) {
+	if _, named := r.named.Load().programs[c.Host.Runtime]; !named && !slices.Contains(names, c.Host.Runtime) {
 		return core.Started{}, core.Invalid("unknown or invalid runtime name: %s", c.Host.Runtime)
 	}
 	r.Ready()
@@ -55,7 +54,6 @@ func (r *Runtime) Start(ctx context.Context, launch core.Launch) (core.Started, 
 	if err != nil {
 		b.dropAll()
 	}
-	r.pool.taken()
 	return started, err
 }
 
@@ -89,12 +87,13 @@ type attempt struct {
 // launch hands the start to a shim and waits for its answer.
 func (r *Runtime) launch(ctx context.Context, b *attempt) (core.Started, error) {
 	m, files := b.message, slices.Clone(b.files)
-	s, err := r.pool.take(ctx, m.Start.HostMounts)
+	s, conn, err := r.pool.take(ctx, m.Start.HostMounts)
 	if err != nil {
 		b.dropWaiting()
 		return core.Started{}, err
 	}
-	l, waited := b.connect(s.conn, s.pid)
+	defer r.pool.over(s)
+	l, waited := b.connect(conn, s)
 	b.clients = append(b.clients, waited...)
 	m.Start.Attach = nil
 	for _, a := range b.clients {
@@ -111,7 +110,7 @@ func (r *Runtime) launch(ctx context.Context, b *attempt) (core.Started, error) 
 	if err == nil {
 		err = errorOf(reply)
 	}
-	// The shim undoes its attempt and ends; one that does not is killed, and the rest is ours.
+	// The shim undoes its attempt and ends the conversation; with one that does not we end it, and the rest is ours.
 	undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTime)
 	defer cancel()
 	if errors.Is(err, ctx.Err()) && ctx.Err() != nil {
@@ -120,9 +119,8 @@ func (r *Runtime) launch(ctx context.Context, b *attempt) (core.Started, error) 
 	select {
 	case <-l.gone:
 	case <-undo.Done():
-		if kerr := syscall.Kill(s.pid, syscall.SIGKILL); kerr != nil && !errors.Is(kerr, syscall.ESRCH) {
-			err = errors.Join(err, kerr)
-		}
+		r.pool.distrust(s)
+		l.conn.Close()
 		<-l.gone
 	}
 	if cerr := r.clear(b.id, nil); cerr != nil {
@@ -135,6 +133,7 @@ func (r *Runtime) launch(ctx context.Context, b *attempt) (core.Started, error) 
 func (r *Runtime) startMessage(launch core.Launch) (*wire.Message, []*os.File, error) {
 	c := launch.Container
 	h := r.host
+	h.parts = filepath.Join(r.dir(c.ID), wire.PartsName)
 	if err := h.lookAt(c); err != nil {
 		return nil, nil, err
 	}
@@ -142,12 +141,15 @@ func (r *Runtime) startMessage(launch core.Launch) (*wire.Message, []*os.File, e
 	if err != nil {
 		return nil, nil, err
 	}
-	log, err := logOf(c, launch.LogPath)
+	if err := devices.Inject(r.named.Load().cdi, spec, c.Host.DeviceRequests); err != nil {
+		return nil, nil, err
+	}
+	log, err := r.logOf(c, launch.LogPath)
 	if err != nil {
 		return nil, nil, err
 	}
 	start := &wire.Start{
-		Spec: spec, Root: launch.Root,
+		Spec: spec, Root: launch.Root, Parts: partsOf(launch.Mounts),
 		Who:     wire.Who{User: c.Config.User, Groups: c.Host.GroupAdd},
 		Streams: wire.Streams{Terminal: c.Config.Tty, Height: c.Host.ConsoleSize[0], Width: c.Host.ConsoleSize[1], OpenStdin: c.Config.OpenStdin, StdinOnce: c.Config.StdinOnce},
 		Log:     log, Dir: r.dir(c.ID), Cache: r.cache(),
@@ -157,59 +159,15 @@ func (r *Runtime) startMessage(launch core.Launch) (*wire.Message, []*os.File, e
 	if strings.HasPrefix(c.Host.IpcMode, "container:") {
 		start.ShareIPC = launch.JoinIPC
 	}
+	if program, named := r.named.Load().programs[c.Host.Runtime]; named {
+		start.Program = &program
+	}
 	var files []*os.File
 	if launch.NetNS != nil {
 		start.NetNS = true
 		files = append(files, launch.NetNS)
 	}
 	return &wire.Message{Container: c.ID, Start: start}, files, nil
-}
-
-// logOf reads the options of the drivers that write the file.
-func logOf(c *core.Container, path string) (*wire.Log, error) {
-	if path == "" || c.Host.LogConfig.Type == "none" {
-		return nil, nil
-	}
-	log := &wire.Log{Path: path}
-	options := c.Host.LogConfig.Config
-	var err error
-	if text := options["max-size"]; text != "" && text != "-1" {
-		if log.MaxSize, err = units.FromHumanSize(text); err != nil {
-			return nil, core.Invalid("invalid value for max-size: %w", err)
-		}
-	}
-	if text := options["max-file"]; text != "" {
-		if log.MaxFiles, err = strconv.Atoi(text); err != nil || log.MaxFiles < 1 {
-			return nil, core.Invalid("max-file cannot be less than 1")
-		}
-	}
-	if text := options["compress"]; text != "" {
-		if log.Compress, err = strconv.ParseBool(text); err != nil {
-			return nil, core.Invalid("invalid value for compress: %w", err)
-		}
-	}
-	log.Attrs = attrsOf(c, options)
-	return log, nil
-}
-
-// attrsOf are the labels and variables that records shall carry.
-func attrsOf(c *core.Container, options map[string]string) map[string]string {
-	attrs := map[string]string{}
-	for key := range strings.SplitSeq(options["labels"], ",") {
-		if value, ok := c.Config.Labels[key]; ok {
-			attrs[key] = value
-		}
-	}
-	wanted := strings.Split(options["env"], ",")
-	for _, variable := range c.Config.Env {
-		if key, value, ok := strings.Cut(variable, "="); ok && slices.Contains(wanted, key) {
-			attrs[key] = value
-		}
-	}
-	if len(attrs) == 0 {
-		return nil
-	}
-	return attrs
 }
 
 // errorOf puts Docker's words before what a shim says. Kinds are wire.Kind.
@@ -219,6 +177,8 @@ func errorOf(reply *wire.Reply) error {
 		return core.Invalid("%s", reply.Error)
 	case wire.KindCreate:
 		return core.Invalid("failed to create task for container: failed to create shim task: OCI runtime create failed: runc create failed: %s: unknown", reply.Error)
+	case wire.KindLog:
+		return core.Internal("%s%s", logPrefix, reply.Error)
 	case wire.KindExec:
 		return core.Invalid("OCI runtime exec failed: exec failed: %s: unknown", reply.Error)
 	case wire.KindGone:
@@ -238,6 +198,9 @@ func readJSON[T any](path string) (value T, err error) {
 // removeDir removes a shim's folder. Its root file system must not be mounted any more: nothing is deleted through a
 // mount.
 func removeDir(dir string) error {
+	if err := mount.Detach(filepath.Join(dir, wire.PartsName)); err != nil {
+		return err
+	}
 	for _, sub := range []string{"rootfs", "shm"} {
 		err := syscall.Unmount(filepath.Join(dir, sub), syscall.MNT_DETACH)
 		if err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, syscall.ENOENT) {

@@ -27,7 +27,7 @@ func BenchmarkOutput(b *testing.B) {
 				l := bb.container("cat", "/data/lines")
 				l.Mounts = []core.FSMount{{Type: "bind", Source: dir, Target: "/data", Options: []string{"rbind", "ro"}}}
 				if way.log {
-					l.LogPath = filepath.Join(b.TempDir(), "log")
+					logTo(&l, filepath.Join(b.TempDir(), "log"))
 				}
 				if way.client {
 					client := bb.attach(l, core.Streams{Stdout: true, Stderr: true, Framed: true})
@@ -47,7 +47,7 @@ func TestShimsAreSmall(t *testing.T) {
 	b := newBench(t, 1)
 	l := b.container("sleep", "1000")
 	b.start(l)
-	pid := b.box(l.Container.ID, false).link.pid
+	pid := b.box(l.Container.ID, false).link.shim.pid
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
 	must(t, err)
 	for line := range strings.Lines(string(data)) {

@@ -9,13 +9,12 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"sync"
 
 	// The rules for devices on cgroup v1 and v2 are a package of their own that has to be linked in.
 	_ "github.com/opencontainers/cgroups/devices"
-	"github.com/opencontainers/runc/libcontainer"
-	"github.com/opencontainers/runc/libcontainer/configs"
-	"github.com/opencontainers/runc/libcontainer/specconv"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
@@ -23,33 +22,33 @@ import (
 	"github.com/berth-engine/berth/lib/atomicfile"
 	"github.com/berth-engine/berth/linux/cgroup"
 	"github.com/berth-engine/berth/linux/mount"
+	"github.com/berth-engine/berth/linux/tree"
 	"github.com/berth-engine/berth/shim/wire"
 )
 
-// container is the one container of this shim.
+// container is one of the few containers of this shim.
 type container struct {
-	id      core.ContainerID
-	dir     string
-	spec    *specs.Spec
-	who     wire.Who
-	cache   string
-	logger  *slog.Logger
-	filters *filters
+	id     core.ContainerID
+	dir    string
+	spec   *specs.Spec
+	who    wire.Who
+	cache  string
+	logger *slog.Logger
+	shared *shared
 	// report sends what happens to the daemon, if there is one at the moment.
 	report func(m *wire.Message) bool
 
 	hostMounts bool
 	paths      map[string]string // of its cgroups
-	filter     *os.File          // the seccomp program; nil: none
 	ready      chan struct{}     // closed when the start is over, well or not
 	destroyed  chan struct{}     // closed when cgroup and libcontainer's state are gone
 
-	// starting is held while a process is started: libcontainer marks every open file close-on-exec then, and a
-	// stray child must not be reaped.
+	// starting is held while a process is started or limits change: libcontainer's state of a container is for one at a
+	// time.
 	starting sync.Mutex
 
 	mu     sync.Mutex // guards what follows
-	lib    *libcontainer.Container
+	run    runner     // nil: there is no process
 	first  *process
 	paused bool
 	exit   *wire.Exit
@@ -59,12 +58,11 @@ type container struct {
 func (c *container) rootfs() string { return filepath.Join(c.dir, "rootfs") }
 
 // start makes the root file system, the namespaces and the cgroup and runs the first process. An error leaves
-// nothing behind but the folder and the mount, which go with the shim.
+// nothing behind but the folder and the mount, which cleanup removes.
 func (c *container) start(m *wire.Start, netns *os.File, clients []attachment) (err error) {
 	c.starting.Lock()
 	defer c.starting.Unlock()
-	config, err := c.configure(m, netns)
-	if err != nil {
+	if err := c.configure(m, netns); err != nil {
 		closeClients(clients)
 		return err
 	}
@@ -77,50 +75,47 @@ func (c *container) start(m *wire.Start, netns *os.File, clients []attachment) (
 	if !m.Streams.Terminal {
 		p.connect(clients)
 	}
-	if err := c.passFilter(p, config.Seccomp); err != nil {
+	run, err := c.runner(m.Program)
+	if err != nil {
 		return errors.Join(err, p.abandon())
 	}
-	lib, err := libcontainer.Create(filepath.Join(c.dir, "runc"), string(c.id), config)
-	if err != nil {
-		return errors.Join(created{err}, p.abandon())
-	}
-	if err := lib.Run(p.lib); err != nil {
+	p.orphans = c.shared.orphans
+	if err := run.Run(p); err != nil {
 		if m.Streams.Terminal {
 			closeClients(clients)
 		}
 		// The reason of the failure is the user's; what can't be cleaned up is ours to log.
-		for _, undo := range []error{p.abandon(), ignoreGone(lib.Destroy())} {
+		for _, undo := range []error{p.abandon(), run.Destroy()} {
 			if undo != nil {
 				c.logger.Error("undo of a start", "container", c.id, "error", undo)
 			}
 		}
-		return created{err}
+		return err
 	}
-	return c.started(lib, p, m, clients)
+	return c.started(run, p, m, clients)
 }
 
 // started keeps what is running and begins to watch it.
-func (c *container) started(lib *libcontainer.Container, p *process, m *wire.Start, clients []attachment) error {
+func (c *container) started(run runner, p *process, m *wire.Start, clients []attachment) error {
 	err := p.running(m.Streams.OpenStdin)
 	if m.Streams.Terminal {
 		p.connect(clients)
 	}
-	state, serr := lib.State()
-	if serr == nil {
-		c.paths = state.CgroupPaths
-	}
 	c.mu.Lock()
-	c.lib, c.first = lib, p
+	c.run, c.first = run, p
 	c.mu.Unlock()
-	go c.reapOrphans()
-	if err = errors.Join(err, serr, c.keepState()); err != nil {
+	var perr error
+	if c.paths, perr = run.Paths(); perr != nil && !errors.Is(perr, os.ErrNotExist) {
+		err = errors.Join(err, perr)
+	}
+	if err = errors.Join(err, c.keepState()); err != nil {
 		// It runs, but nobody could look after it.
 		c.mu.Lock()
-		c.lib = nil
+		c.run = nil
 		c.mu.Unlock()
-		err = errors.Join(err, gone(lib.Signal(unix.SIGKILL)))
+		err = errors.Join(err, run.Signal(unix.SIGKILL))
 		_, werr := p.wait()
-		return errors.Join(err, werr, p.streams.close(), destroy(lib))
+		return errors.Join(err, werr, p.streams.close(), run.Destroy())
 	}
 	return nil
 }
@@ -134,22 +129,30 @@ func (c *container) keepState() error {
 	return atomicfile.WriteFile(filepath.Join(c.dir, wire.StateName), data, 0o600, false)
 }
 
-// configure mounts the root file system, finds the user and gives libcontainer's configuration.
-func (c *container) configure(m *wire.Start, netns *os.File) (*configs.Config, error) {
+// configure mounts the root file system, finds the user and completes the spec.
+func (c *container) configure(m *wire.Start, netns *os.File) error {
 	root := c.rootfs()
 	if err := os.MkdirAll(root, 0o711); err != nil {
-		return nil, err
+		return err
 	}
 	if err := mount.All(m.Root, root); err != nil {
-		return nil, err
+		return err
 	}
 	c.hostMounts = m.HostMounts
+	if err := c.mountParts(m.Parts); err != nil {
+		return err
+	}
 	spec := c.spec
 	user, err := lookup(root, m.Who)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	user.Umask = spec.Process.User.Umask
+	for _, gid := range spec.Process.User.AdditionalGids { // of CDI devices
+		if !slices.Contains(user.AdditionalGids, gid) {
+			user.AdditionalGids = append(user.AdditionalGids, gid)
+		}
+	}
 	spec.Process.User = user
 	spec.Root.Path = root
 	if netns != nil {
@@ -158,21 +161,47 @@ func (c *container) configure(m *wire.Start, netns *os.File) (*configs.Config, e
 	}
 	if m.ShareIPC != 0 {
 		if err := c.shareIPC(m.ShareIPC); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if m.Init {
 		c.addInit()
 	}
-	config, err := specconv.CreateLibcontainerConfig(&specconv.CreateOpts{CgroupName: string(c.id), Spec: spec})
-	if err != nil {
-		return nil, created{err}
+	return nil
+}
+
+// mountParts mounts images, and the parts of images and volumes, where the spec's mounts expect them. The place is a
+// folder of ours, which no container can reach; this shim's namespace is the only one that sees them.
+func (c *container) mountParts(parts []wire.Part) error {
+	if len(parts) == 0 {
+		return nil
 	}
-	// Rlimits are not a part of specconv: runc sets them on the process.
-	if config.Rlimits, err = rlimits(spec.Process.Rlimits); err != nil {
-		return nil, invalid{err}
+	dir := filepath.Join(c.dir, wire.PartsName)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
 	}
-	return config, nil
+	for i, part := range parts {
+		target, source := filepath.Join(dir, strconv.Itoa(i)), part.Source
+		if len(part.Below) > 0 {
+			source = target
+			if part.Subpath != "" {
+				source = target + ".image"
+			}
+			if err := os.Mkdir(source, 0o700); err != nil {
+				return err
+			}
+			if err := mount.All(tree.ReadOnly(part.Below), source); err != nil {
+				return err
+			}
+		}
+		if part.Subpath == "" {
+			continue
+		}
+		if err := mount.Part(source, part.Subpath, target); err != nil {
+			return invalid{err}
+		}
+	}
+	return nil
 }
 
 // shareIPC shows another container's /dev/shm in this one's.
@@ -198,19 +227,6 @@ func setNamespace(spec *specs.Spec, kind specs.LinuxNamespaceType, path string) 
 		}
 	}
 	spec.Linux.Namespaces = append(spec.Linux.Namespaces, specs.LinuxNamespace{Type: kind, Path: path})
-}
-
-// passFilter hands the compiled seccomp program to the process's init.
-func (c *container) passFilter(p *process, profile *configs.Seccomp) error {
-	if profile == nil {
-		return nil
-	}
-	file, err := c.filters.get(profile, c.cache)
-	if err != nil {
-		return created{err}
-	}
-	p.lib.ExtraFiles = []*os.File{file}
-	return nil
 }
 
 func (c *container) streamsFor(id core.ExecID) *streams {
@@ -239,24 +255,13 @@ func (c *container) watch(p *process) {
 	}
 	c.mu.Lock()
 	c.exit = &exit
-	lib := c.lib
+	run := c.run
 	c.mu.Unlock()
 	c.report(&wire.Message{Container: c.id, Exit: &exit})
-	if err := destroy(lib); err != nil {
+	if err := run.Destroy(); err != nil {
 		c.logger.Error("destroy", "container", c.id, "error", err)
 	}
 	close(c.destroyed)
-}
-
-// destroy removes cgroup and state. Processes that were killed a moment ago may still be on their way out of a
-// cgroup; libcontainer waits for that a little itself.
-func destroy(lib *libcontainer.Container) error { return ignoreGone(lib.Destroy()) }
-
-func ignoreGone(err error) error {
-	if errors.Is(err, os.ErrNotExist) || errors.Is(err, libcontainer.ErrNotExist) {
-		return nil
-	}
-	return err
 }
 
 // exec runs a further process.
@@ -264,9 +269,9 @@ func (c *container) exec(id core.ExecID, m *wire.Exec, clients []attachment) (*p
 	c.starting.Lock()
 	defer c.starting.Unlock()
 	c.mu.Lock()
-	lib, over := c.lib, c.exit != nil
+	run, over := c.run, c.exit != nil
 	c.mu.Unlock()
-	if lib == nil || over {
+	if run == nil || over {
 		closeClients(clients)
 		return nil, errGone
 	}
@@ -284,18 +289,15 @@ func (c *container) exec(id core.ExecID, m *wire.Exec, clients []attachment) (*p
 	if !m.Streams.Terminal {
 		p.connect(clients)
 	}
-	config := lib.Config()
-	if err := c.passFilter(p, config.Seccomp); err != nil {
-		return nil, errors.Join(err, p.abandon())
-	}
-	if err := lib.Run(p.lib); err != nil {
+	p.orphans = c.shared.orphans
+	if err := run.Run(p); err != nil {
 		if m.Streams.Terminal {
 			closeClients(clients)
 		}
 		if undo := p.abandon(); undo != nil {
 			c.logger.Error("undo of an exec", "container", c.id, "error", undo)
 		}
-		return nil, executed{err}
+		return nil, err
 	}
 	err = p.running(m.Streams.OpenStdin)
 	if m.Streams.Terminal {
@@ -333,42 +335,35 @@ func (c *container) signal(id core.ExecID, number int) error {
 		if p == nil {
 			return errGone
 		}
-		return gone(p.lib.Signal(unix.Signal(number)))
+		return gone(p.handle.Signal(unix.Signal(number)))
 	}
-	lib, err := c.running()
+	run, err := c.running()
 	if err != nil {
 		return err
 	}
-	return gone(lib.Signal(unix.Signal(number)))
-}
-
-func gone(err error) error {
-	if errors.Is(err, os.ErrProcessDone) || errors.Is(err, libcontainer.ErrNotRunning) || errors.Is(err, unix.ESRCH) {
-		return errGone
-	}
-	return err
+	return run.Signal(unix.Signal(number))
 }
 
 // running gives the container while its first process runs.
-func (c *container) running() (*libcontainer.Container, error) {
+func (c *container) running() (runner, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.lib == nil || c.exit != nil {
+	if c.run == nil || c.exit != nil {
 		return nil, errGone
 	}
-	return c.lib, nil
+	return c.run, nil
 }
 
 // freeze stops all processes, or lets them go on.
 func (c *container) freeze(frozen bool) error {
-	lib, err := c.running()
+	run, err := c.running()
 	if err != nil {
 		return err
 	}
 	if frozen {
-		err = lib.Pause()
+		err = run.Pause()
 	} else {
-		err = lib.Resume()
+		err = run.Resume()
 	}
 	if err != nil {
 		return err
@@ -383,30 +378,19 @@ func (c *container) freeze(frozen bool) error {
 func (c *container) update(r *specs.LinuxResources) error {
 	c.starting.Lock()
 	defer c.starting.Unlock()
-	lib, err := c.running()
+	run, err := c.running()
 	if err != nil {
 		return err
 	}
-	config := lib.Config()
-	changed := *config.Cgroups
-	resources := *config.Cgroups.Resources
-	changed.Resources = &resources
-	config.Cgroups = &changed
-	merge(&resources, r)
-	// Devices stay what they are; writing them again would cut the container off for a moment. libcontainer keeps the
-	// pointer and would refuse every later exec, so that is for this once.
-	resources.SkipDevices = true
-	err = lib.Set(config)
-	resources.SkipDevices = false
-	return err
+	return run.Update(r)
 }
 
 // kill ends everything and waits until it is taken apart.
 func (c *container) kill() error {
-	lib, err := c.running()
+	run, err := c.running()
 	if errors.Is(err, errGone) {
 		c.mu.Lock()
-		never := c.lib == nil
+		never := c.run == nil
 		c.mu.Unlock()
 		if never {
 			return nil
@@ -415,7 +399,7 @@ func (c *container) kill() error {
 		return nil
 	}
 	// A frozen process does not die on cgroup v1; libcontainer thaws after SIGKILL.
-	if err := gone(lib.Signal(unix.SIGKILL)); err != nil && !errors.Is(err, errGone) {
+	if err := run.Signal(unix.SIGKILL); err != nil && !errors.Is(err, errGone) {
 		return err
 	}
 	<-c.destroyed
@@ -433,14 +417,20 @@ func (c *container) state() *wire.State {
 	return s
 }
 
-// cleanup removes the folder, and the mount where the namespace's end does not.
+// cleanup removes the mounts and the folder.
 func (c *container) cleanup() error {
 	var err error
 	if c.hostMounts {
 		if uerr := unix.Unmount(c.rootfs(), unix.MNT_DETACH); uerr != nil && !errors.Is(uerr, unix.EINVAL) {
 			err = fmt.Errorf("unmount %s: %w", c.rootfs(), uerr)
 		}
-		return errors.Join(err, os.RemoveAll(c.dir))
+		if err = errors.Join(err, mount.Detach(filepath.Join(c.dir, wire.PartsName))); err != nil {
+			return err // never delete through a mount
+		}
+		return os.RemoveAll(c.dir)
+	}
+	if err := mount.Detach(filepath.Join(c.dir, wire.PartsName)); err != nil {
+		return err
 	}
 	// The root is mounted in this namespace only; it has to go before its folder can.
 	for _, sub := range []string{"rootfs", "shm"} {

@@ -17,6 +17,7 @@ import (
 	// The C part of libcontainer's init, which enters namespaces before Go starts.
 	_ "github.com/opencontainers/runc/libcontainer/nsenter"
 
+	"github.com/berth-engine/berth/shim/filter"
 	"github.com/berth-engine/berth/shim/wire"
 )
 
@@ -27,7 +28,7 @@ func IsInit() bool { return len(os.Args) > 1 && os.Args[1] == "init" }
 func Init() {
 	runtime.LockOSThread()
 	debug.SetGCPercent(-1) // it is over before there is garbage worth collecting
-	if err := takeFilter(); err != nil {
+	if err := filter.Take(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(255)
 	}
@@ -70,14 +71,14 @@ func Reap(args []string) int {
 	}
 	for s := range signals {
 		switch s {
-		case syscall.SIGCHLD:
-			if code, ended := reapAll(child); ended {
-				return code
-			}
-		case syscall.SIGURG: // Go's own
+		case syscall.SIGCHLD, syscall.SIGURG: // for this process; SIGURG is Go's own
 		default:
-			// The child may have ended a moment ago: SIGCHLD is on its way.
+			// The child may have ended a moment ago, which shows below.
 			_ = syscall.Kill(child, s.(syscall.Signal))
+		}
+		// After every signal: a SIGCHLD that came while the channel was full is lost.
+		if code, ended := reapAll(child); ended {
+			return code
 		}
 	}
 	return 255

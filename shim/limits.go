@@ -61,6 +61,35 @@ func merge(to *cgroups.Resources, from *specs.LinuxResources) {
 	}
 	if b := from.BlockIO; b != nil {
 		set(&to.BlkioWeight, b.Weight)
+		mergeDevices(to, b)
+	}
+}
+
+// mergeDevices changes the limits of single block devices.
+func mergeDevices(to *cgroups.Resources, b *specs.LinuxBlockIO) {
+	if len(b.WeightDevice) > 0 {
+		to.BlkioWeightDevice = nil
+		for _, d := range b.WeightDevice {
+			var weight, leaf uint16
+			set(&weight, d.Weight)
+			set(&leaf, d.LeafWeight)
+			to.BlkioWeightDevice = append(to.BlkioWeightDevice, cgroups.NewWeightDevice(d.Major, d.Minor, weight, leaf))
+		}
+	}
+	for _, pair := range []struct {
+		to   *[]*cgroups.ThrottleDevice
+		from []specs.LinuxThrottleDevice
+	}{
+		{&to.BlkioThrottleReadBpsDevice, b.ThrottleReadBpsDevice}, {&to.BlkioThrottleWriteBpsDevice, b.ThrottleWriteBpsDevice},
+		{&to.BlkioThrottleReadIOPSDevice, b.ThrottleReadIOPSDevice}, {&to.BlkioThrottleWriteIOPSDevice, b.ThrottleWriteIOPSDevice},
+	} {
+		if len(pair.from) == 0 {
+			continue
+		}
+		*pair.to = nil
+		for _, d := range pair.from {
+			*pair.to = append(*pair.to, cgroups.NewThrottleDevice(d.Major, d.Minor, d.Rate))
+		}
 	}
 }
 

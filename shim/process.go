@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/berth-engine/berth/core"
-	"github.com/berth-engine/berth/lib/jsonlog"
+	"github.com/berth-engine/berth/core/logopt"
 	"github.com/berth-engine/berth/shim/wire"
 )
 
@@ -26,12 +26,15 @@ const pipeSize = 256 << 10
 
 // process is the first or a further process of the container.
 type process struct {
-	id      core.ExecID // empty: the first
-	lib     *libcontainer.Process
+	id      core.ExecID           // empty: the first
+	lib     *libcontainer.Process // what it is, and its streams
+	spec    *specs.Process
+	handle  handle // once it runs
 	streams *streams
 	child   []*os.File // the process's ends of the pipes, closed here once it has them
 	tty     *os.File   // the terminal's master; nil without terminal, set before started is closed
 	console *os.File   // the socket on which libcontainer's init sends the master
+	orphans *orphans   // where its number is known as ours until wait
 	pid     int
 	at      time.Time
 	noted   chan struct{} // closed when the daemon knows how it ended
@@ -57,11 +60,11 @@ func newProcess(id core.ExecID, p *specs.Process, init bool) *process {
 			Bounding: c.Bounding, Effective: c.Effective, Inheritable: c.Inheritable, Permitted: c.Permitted, Ambient: c.Ambient,
 		}
 	}
-	return &process{id: id, lib: lib, noted: make(chan struct{})}
+	return &process{id: id, lib: lib, spec: p, handle: lib, noted: make(chan struct{})}
 }
 
 // open makes the streams: pipes, or the socket over which the terminal comes. The pumps start with connect.
-func (p *process) open(want wire.Streams, log *wire.Log, s *streams) (err error) {
+func (p *process) open(want wire.Streams, log *logopt.Plan, s *streams) (err error) {
 	p.streams = s
 	s.terminal, s.stdinOnce = want.Terminal, want.StdinOnce
 	defer func() {
@@ -70,9 +73,8 @@ func (p *process) open(want wire.Streams, log *wire.Log, s *streams) (err error)
 		}
 	}()
 	if log != nil {
-		s.log, err = jsonlog.Open(log.Path, jsonlog.Options{MaxSize: log.MaxSize, MaxFiles: log.MaxFiles, Compress: log.Compress, Attrs: log.Attrs})
-		if err != nil {
-			return fmt.Errorf("open log: %w", err)
+		if s.log, err = openLog(log, s.logger); err != nil {
+			return unlogged{err}
 		}
 	}
 	if want.Terminal {
@@ -90,6 +92,7 @@ func (p *process) open(want wire.Streams, log *wire.Log, s *streams) (err error)
 		if err != nil {
 			return err
 		}
+		enlarge(r)
 		p.lib.Stdin, s.stdin = r, w
 		p.child = append(p.child, r)
 	} // else libcontainer's exec.Cmd opens /dev/null
@@ -101,10 +104,7 @@ func (p *process) open(want wire.Streams, log *wire.Log, s *streams) (err error)
 		if err != nil {
 			return err
 		}
-		// A smaller pipe works as well: the limit for all pipes of a user may be reached.
-		if raw, err := r.SyscallConn(); err == nil {
-			_ = raw.Control(func(fd uintptr) { _, _ = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, pipeSize) })
-		}
+		enlarge(r)
 		out.end(w)
 		p.child = append(p.child, w)
 		s.pumps.Add(1)
@@ -113,18 +113,22 @@ func (p *process) open(want wire.Streams, log *wire.Log, s *streams) (err error)
 	return nil
 }
 
+// enlarge gives a pipe more room. A smaller one works as well: the limit for all pipes of a user may be reached.
+func enlarge(pipe *os.File) {
+	if raw, err := pipe.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { _, _ = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, pipeSize) })
+	}
+}
+
 // running is called once libcontainer has started the process: the child's ends are the child's alone now, and a
 // terminal's master is waiting on the console socket. A terminal's output flows after connect.
 func (p *process) running(openStdin bool) error {
 	p.closeChild()
-	pid, err := p.lib.Pid()
-	if err != nil {
-		return err
-	}
-	p.pid, p.at = pid, time.Now()
+	p.at = time.Now()
 	if p.console == nil {
 		return nil
 	}
+	var err error
 	p.tty, err = receiveFile(p.console)
 	p.console.Close()
 	p.console = nil
@@ -223,7 +227,8 @@ const drainTime = 2 * time.Second
 
 // wait returns how the process ended, with all of its output written out. The streams are still to be closed.
 func (p *process) wait() (wire.Exit, error) {
-	state, err := p.lib.Wait()
+	state, err := p.handle.Wait()
+	p.orphans.forget(p.pid)
 	exit := wire.Exit{Code: 255, At: time.Now()}
 	if state != nil {
 		err = nil // the error only says that the code is not 0

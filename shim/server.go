@@ -10,12 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"sync"
-	"time"
-
-	"github.com/opencontainers/runc/libcontainer/specconv"
-	"golang.org/x/sys/unix"
 
 	"github.com/berth-engine/berth/core"
 	"github.com/berth-engine/berth/shim/wire"
@@ -24,49 +19,48 @@ import (
 // errGone says that a process is not there any more.
 var errGone = errors.New("no such process")
 
-// created and executed are errors of the OCI part of a start or an exec: the runtime puts Docker's words before them.
+// created and executed are errors of the OCI part of a start or an exec, unlogged one of the log driver: the runtime puts
+// Docker's words before them.
 type (
+	unlogged struct{ error }
 	created  struct{ error }
 	executed struct{ error }
 )
 
-// server answers a daemon, one at a time.
+// server answers for one container, to one daemon at a time.
 type server struct {
-	logger  *slog.Logger
-	filters filters
-	done    chan struct{} // closed when nothing is left to do
-	over    sync.Once     // closes done
+	shared *shared
+	logger *slog.Logger
+	done   chan struct{} // closed when nothing is left to do
+	over   sync.Once     // closes done
 
 	mu        sync.Mutex // guards what follows
-	link      *wire.Conn // to the daemon; nil while there is none
-	container *container // nil while idle
+	link      *wire.Conn // to the daemon; one that is gone until the next one comes
+	container *container // nil until the start
 	listener  net.Listener
 }
 
-// Serve is the life of a shim: it answers the daemon on the control socket and, once it has a container, whichever
-// daemon connects to its own socket. It returns when the container was deleted, or when the daemon of an idle shim
-// is gone.
-func Serve(control *os.File, logger *slog.Logger) error {
-	link, err := wire.FileConn(control)
-	if err != nil {
-		return err
-	}
-	s := &server{logger: logger, done: make(chan struct{})}
+// serve answers the daemon on link and, once there is a container, whichever daemon connects to its socket. It returns
+// when the container was deleted, or never came to be.
+func (s *server) serve(link *wire.Conn) {
 	idle := make(chan error, 1)
 	go func() { idle <- s.converse(link) }()
 	select {
 	case <-s.done:
-		return nil
 	case err := <-idle:
 		s.mu.Lock()
 		busy := s.container != nil
 		s.mu.Unlock()
-		if !busy {
-			return err
+		if busy {
+			<-s.done
+		} else if err != nil {
+			s.logger.Error("conversation", "error", err)
 		}
 	}
-	<-s.done
-	return nil
+	s.mu.Lock()
+	last := s.link
+	s.mu.Unlock()
+	last.Close() // which tells the daemon that the container is gone from here
 }
 
 // converse answers the requests of one daemon until its connection ends.
@@ -75,7 +69,7 @@ func (s *server) converse(link *wire.Conn) error {
 	old := s.link
 	s.link = link
 	s.mu.Unlock()
-	if old != nil {
+	if old != link {
 		old.Close() // the daemon behind it is gone, or about to notice that it was replaced
 	}
 	defer link.Close()
@@ -101,11 +95,7 @@ func (s *server) converse(link *wire.Conn) error {
 	}
 }
 
-// trimAfter is when a shim gives the memory back that the start took: a moment later, so that a short run and a burst
-// of starts do not pay for it.
-const trimAfter = 2 * time.Second
-
-// finish ends Serve: the container was deleted, or never came to be.
+// finish ends serve: the container was deleted, or never came to be.
 func (s *server) finish() { s.over.Do(func() { close(s.done) }) }
 
 // handle answers one request. Files that the request did not use up are closed.
@@ -116,9 +106,7 @@ func (s *server) handle(link *wire.Conn, m *wire.Message, files []*os.File) {
 		s.answer(link, m, nil, err)
 		return
 	}
-	if c != nil {
-		<-c.ready // what comes during the start is about what it makes
-	}
+	<-c.ready // what comes during the start is about what it makes
 	reply := &wire.Reply{}
 	switch {
 	case m.Exec != nil:
@@ -126,8 +114,6 @@ func (s *server) handle(link *wire.Conn, m *wire.Message, files []*os.File) {
 		return
 	case m.Attach != nil:
 		err = s.attach(c, m, files)
-	case m.Prepare != nil:
-		err = s.prepare(m.Prepare)
 	case m.Resize != nil:
 		err = c.resize(m.Process, m.Resize)
 	case m.Signal != nil:
@@ -140,6 +126,7 @@ func (s *server) handle(link *wire.Conn, m *wire.Message, files []*os.File) {
 		reply.State = c.state()
 	case m.Delete != nil:
 		if err = s.delete(c); err == nil {
+			defer link.Close() // also where serve has returned already
 			defer s.finish()
 		}
 	default:
@@ -148,11 +135,8 @@ func (s *server) handle(link *wire.Conn, m *wire.Message, files []*os.File) {
 	s.answer(link, m, reply, err)
 }
 
-// current gives the container that the message names; only preparations need none.
+// current gives the container, if it is the one that the message names.
 func (s *server) current(m *wire.Message) (*container, error) {
-	if m.Prepare != nil {
-		return nil, nil
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.container == nil || s.container.id != m.Container {
@@ -163,11 +147,15 @@ func (s *server) current(m *wire.Message) (*container, error) {
 
 // answer sends the reply. A daemon that is gone by now learns the state when it comes back.
 func (s *server) answer(link *wire.Conn, m *wire.Message, reply *wire.Reply, err error) {
+	answer(s.logger, link, m, reply, err)
+}
+
+func answer(logger *slog.Logger, link *wire.Conn, m *wire.Message, reply *wire.Reply, err error) {
 	if err != nil {
 		reply = &wire.Reply{Error: err.Error(), Kind: kindOf(err)}
 	}
 	if err := link.Send(&wire.Message{Seq: m.Seq, Container: m.Container, Process: m.Process, Reply: reply}); err != nil {
-		s.logger.Debug("answer", "error", err)
+		logger.Debug("answer", "error", err)
 	}
 }
 
@@ -176,12 +164,15 @@ func kindOf(err error) wire.Kind {
 		bad invalid
 		cr  created
 		ex  executed
+		un  unlogged
 	)
 	switch {
 	case errors.Is(err, errGone):
 		return wire.KindGone
 	case errors.As(err, &cr):
 		return wire.KindCreate
+	case errors.As(err, &un):
+		return wire.KindLog
 	case errors.As(err, &ex):
 		return wire.KindExec
 	case errors.As(err, &bad):
@@ -215,7 +206,7 @@ func (s *server) report(m *wire.Message) bool {
 	return true
 }
 
-// take makes this shim the given container's and starts it in the background.
+// take makes this conversation the given container's and starts it in the background.
 func (s *server) take(m *wire.Message, files []*os.File) error {
 	start := m.Start
 	want := len(start.Attach)
@@ -228,7 +219,7 @@ func (s *server) take(m *wire.Message, files []*os.File) error {
 	}
 	c := &container{
 		id: m.Container, dir: start.Dir, spec: start.Spec, who: start.Who, cache: start.Cache,
-		logger: s.logger, filters: &s.filters, report: s.report,
+		logger: s.logger, shared: s.shared, report: s.report,
 		ready: make(chan struct{}), destroyed: make(chan struct{}),
 	}
 	s.mu.Lock()
@@ -240,22 +231,22 @@ func (s *server) take(m *wire.Message, files []*os.File) error {
 	s.mu.Unlock()
 	if taken {
 		closeFiles(files)
-		return errors.New("this shim has a container already")
+		return errors.New("this conversation has a container already")
 	}
 	go func() {
 		reply, err := s.start(c, m, files)
 		close(c.ready)
 		s.answer(link, m, reply, err)
 		if err != nil {
-			// Nothing is left of the attempt: the shim, and with it the mounts, go too.
+			// Nothing is left of the attempt.
+			s.unlisten()
 			if err := c.cleanup(); err != nil {
 				s.logger.Error("undo of a start", "container", c.id, "error", err)
 			}
 			s.finish()
 			return
 		}
-		trim := time.AfterFunc(trimAfter, debug.FreeOSMemory)
-		defer trim.Stop()
+		s.shared.trim.Reset(trimAfter)
 		c.watch(c.first) // its end is told after the answer to the start
 	}()
 	return nil
@@ -406,35 +397,26 @@ func (c *container) resize(id core.ExecID, size *wire.Resize) error {
 	return p.resize(size.Height, size.Width)
 }
 
-// prepare compiles what the next container probably needs.
-func (s *server) prepare(p *wire.Prepare) error {
-	if p.Seccomp == nil {
-		return nil
-	}
-	profile, err := specconv.SetupSeccomp(p.Seccomp)
-	if err != nil || profile == nil {
-		return err
-	}
-	_, err = s.filters.get(profile, p.Cache)
-	defer debug.FreeOSMemory() // what waits should be small
-	return err
-}
-
 // delete ends the container and removes its folder.
 func (s *server) delete(c *container) error {
 	if err := c.kill(); err != nil {
 		return err
 	}
+	s.unlisten()
+	return c.cleanup()
+}
+
+// unlisten closes the socket for other daemons. Its path is the one through the descriptor, which is closed: it goes with
+// the folder.
+func (s *server) unlisten() {
 	s.mu.Lock()
 	listener := s.listener
 	s.listener = nil
 	s.mu.Unlock()
 	if listener != nil {
-		// The path is the one through the descriptor, which is closed: the folder goes as a whole.
 		listener.(*net.UnixListener).SetUnlinkOnClose(false)
 		listener.Close()
 	}
-	return c.cleanup()
 }
 
 // fdOf gives the descriptor without making the file blocking.
@@ -448,14 +430,4 @@ func fdOf(file *os.File) int {
 		return -1
 	}
 	return fd
-}
-
-// Detach makes this process the one that orphans of its container come to, when the container has no process 1 of its
-// own.
-func Detach() error {
-	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
-		return fmt.Errorf("become a subreaper: %w", err)
-	}
-	// libcontainer hands this on to its init, which has work for one thread.
-	return os.Setenv("GOMAXPROCS", "1")
 }

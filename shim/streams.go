@@ -13,15 +13,16 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/berth-engine/berth/lib/jsonlog"
 	"github.com/berth-engine/berth/shim/wire"
 )
 
 // Sizes of the ways through which output goes.
 const (
-	frameHeader = 8        // Docker's header before a piece of output
-	readSize    = 32 << 10 // of one read from a pipe
-	longestLine = 16 << 10 // a longer line is logged in parts, as Docker does
+	frameHeader = 8         // Docker's header before a piece of output
+	readSize    = 32 << 10  // of one read from a pipe, at first
+	rushSize    = 128 << 10 // the same, of output that has filled that
+	inputSize   = 64 << 10  // of one read from a client
+	longestLine = 16 << 10  // a longer line is logged in parts, as Docker does
 )
 
 // lingering is how long a client may take to read the last output and hang up.
@@ -32,7 +33,7 @@ const lingering = 10 * time.Second
 type streams struct {
 	terminal  bool
 	stdinOnce bool
-	log       *jsonlog.Writer // nil: none
+	log       sink // nil: none
 	tell      func(number uint64)
 	logger    *slog.Logger
 
@@ -60,15 +61,23 @@ func (s *streams) pump(from io.ReadCloser, stderr bool) {
 	defer from.Close()
 	buffer := make([]byte, frameHeader+readSize)
 	lines := lineLog{streams: s, stderr: stderr}
+	var pace pace
 	for {
 		n, err := from.Read(buffer[frameHeader:])
 		if n > 0 {
 			data := buffer[frameHeader : frameHeader+n]
 			if s.log != nil {
-				lines.write(data, n < readSize)
+				lines.write(data, frameHeader+n < len(buffer))
 			}
-			for _, c := range s.attached() {
+			clients := s.attached()
+			for _, c := range clients {
 				c.send(s, buffer[:frameHeader+n], stderr)
+			}
+			if len(clients) > 0 {
+				pace.keep(n)
+			}
+			if n == readSize && len(buffer) == frameHeader+readSize {
+				buffer = make([]byte, frameHeader+rushSize)
 			}
 		}
 		if err != nil {
@@ -78,6 +87,41 @@ func (s *streams) pump(from io.ReadCloser, stderr bool) {
 	if s.log != nil {
 		lines.end()
 	}
+}
+
+// pace gathers output that comes in a stream of small pieces. To wake up for each of them, and then the client, costs
+// more than all else that is done with it; so once a stream is recognized its pieces are let come together in the pipe
+// for a moment. What comes alone, or begins a stream, is never held up.
+type pace struct {
+	last   time.Time
+	streak int // pieces that came close upon each other
+	timer  *time.Timer
+}
+
+const (
+	paceClose  = 2 * time.Millisecond   // pieces with less between them are a stream
+	paceStreak = 16                     // so many make one
+	paceRest   = 300 * time.Microsecond // what they gather for
+	paceEnough = 32 << 10               // a piece of this size is worth a wakeup
+)
+
+// keep is called behind each piece, with its size.
+func (p *pace) keep(size int) {
+	now := time.Now()
+	if now.Sub(p.last) > paceClose {
+		p.streak = 0
+	}
+	p.last = now
+	if p.streak++; p.streak < paceStreak || size >= paceEnough {
+		return
+	}
+	if p.timer == nil {
+		p.timer = time.NewTimer(paceRest)
+	} else {
+		p.timer.Reset(paceRest)
+	}
+	<-p.timer.C
+	p.last = time.Now()
 }
 
 func (s *streams) attached() []*client {
@@ -196,7 +240,7 @@ func (s *streams) input(c *client, stdin *os.File) {
 	if len(c.Early) > 0 {
 		from = io.MultiReader(bytes.NewReader(c.Early), c.conn)
 	}
-	buffer := make([]byte, readSize)
+	buffer := make([]byte, inputSize)
 	closed := false // the process reads no more
 	for {
 		n, err := from.Read(buffer)

@@ -1,85 +1,64 @@
 package server
 
-import (
-	"io"
-	"sync"
-)
+import "io"
 
-// batchLimit is how many bytes may wait for a slow client before the source has to wait too.
-const batchLimit = 256 << 10
+// batchSize is how many bytes go to a client in one write, and about what a client that is slow keeps waiting: one
+// batch is on its way, one waits, one is being filled. Then the source has to wait too.
+const batchSize = 256 << 10
 
-// batcher writes what comes in small pieces in as few large ones as possible without ever holding back: while one
-// batch is on its way to the client the next one gathers. One goroutine calls write and close; a second one, its
+// batcher sends large pieces while the next one is being made. One goroutine calls write and close; a second one, its
 // own, sends.
 type batcher struct {
-	out   io.Writer
-	flush func()
-
-	mu      sync.Mutex // guards the fields below
-	changed *sync.Cond // something to send, room to write, or the end
-	pending []byte
-	spare   []byte // the buffer that was sent last
-	closed  bool
-	err     error // of the client: nothing more can be sent
-	done    chan struct{}
+	out    io.Writer
+	flush  func()
+	full   chan []byte
+	empty  chan []byte   // what was sent and can be filled again
+	failed chan struct{} // closed when the client can't be reached any more
+	done   chan struct{} // closed when the sender has ended
+	err    error         // of the client; set before failed is closed
 }
 
 // newBatcher starts the sender. close ends it.
 func newBatcher(out io.Writer, flush func()) *batcher {
-	b := &batcher{out: out, flush: flush, done: make(chan struct{})}
-	b.changed = sync.NewCond(&b.mu)
+	b := &batcher{out: out, flush: flush, full: make(chan []byte, 1), empty: make(chan []byte, 2), failed: make(chan struct{}), done: make(chan struct{})}
 	go b.send()
 	return b
 }
 
-// write lets add append to what is waiting. It fails once the client can't be reached.
-func (b *batcher) write(add func(buffer []byte) []byte) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for len(b.pending) > batchLimit && b.err == nil {
-		b.changed.Wait()
+// write takes a piece over and gives an empty one back. It fails once the client can't be reached.
+func (b *batcher) write(piece []byte) ([]byte, error) {
+	select {
+	case b.full <- piece:
+	case <-b.failed:
+		return nil, b.err
 	}
-	if b.err != nil {
-		return b.err
+	select {
+	case next := <-b.empty:
+		return next[:0], nil
+	default:
+		return make([]byte, 0, batchSize+batchSize/8), nil
 	}
-	b.pending = add(b.pending)
-	b.changed.Broadcast()
-	return nil
 }
 
 // close waits until all is sent and gives the error of the client, if any. write must not be called after it.
 func (b *batcher) close() error {
-	b.mu.Lock()
-	b.closed = true
-	b.changed.Broadcast()
-	b.mu.Unlock()
+	close(b.full)
 	<-b.done
-	return b.err // the sender has ended: nobody else reads or writes it
+	return b.err
 }
 
 func (b *batcher) send() {
 	defer close(b.done)
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for {
-		for len(b.pending) == 0 && !b.closed {
-			b.changed.Wait()
-		}
-		if len(b.pending) == 0 || b.err != nil {
+	for piece := range b.full {
+		if _, err := b.out.Write(piece); err != nil {
+			b.err = err
+			close(b.failed)
 			return
 		}
-		batch := b.pending
-		b.pending, b.spare = b.spare[:0], nil
-		b.mu.Unlock()
-		_, err := b.out.Write(batch)
-		if err == nil {
-			b.flush()
+		b.flush()
+		select {
+		case b.empty <- piece:
+		default:
 		}
-		b.mu.Lock()
-		b.spare = batch
-		if err != nil {
-			b.err = err
-		}
-		b.changed.Broadcast()
 	}
 }

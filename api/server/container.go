@@ -95,7 +95,7 @@ func (h containers) update(c *call) error {
 	if err != nil {
 		return err
 	}
-	resources, policy, err := wire.DecodeUpdate(body)
+	resources, policy, err := wire.DecodeUpdate(body, c.version)
 	if err != nil {
 		return err
 	}

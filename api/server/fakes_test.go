@@ -165,6 +165,8 @@ func (l *fakeLog) Next() (core.LogLine, error) {
 	return core.LogLine{}, io.EOF
 }
 
+func (l *fakeLog) Buffered() bool { return len(l.lines) > 0 }
+
 func (l *fakeLog) Close() error { return nil }
 
 func (f fakeExecs) Create(_ context.Context, container string, s core.ExecSpec) (core.ExecID, error) {

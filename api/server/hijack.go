@@ -1,6 +1,7 @@
 package server
 
 import (
+	"io"
 	"net/http"
 	"strings"
 
@@ -28,6 +29,12 @@ func (c *call) hijack(framed bool) (core.Streams, error) {
 	hijacker, ok := c.w.(http.Hijacker)
 	if !ok {
 		return core.Streams{}, core.Invalid("error attaching to container %s, hijack connection missing", c.name)
+	}
+	// Some clients (dockerode) repeat their options in a body: it is a part of the request, not the first input.
+	if c.r.ContentLength > 0 {
+		if _, err := io.Copy(io.Discard, c.r.Body); err != nil {
+			return core.Streams{}, core.Unavailable("the client went away: %w", err)
+		}
 	}
 	head := c.hijackHead(framed)
 	conn, buffered, err := hijacker.Hijack()

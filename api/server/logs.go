@@ -35,17 +35,27 @@ func (h consoles) logs(c *call) (err error) {
 
 	lines := lineWriter{options: options, framed: !tty}
 	out := newBatcher(c.w, c.flush)
+	err = lines.copy(out, reader)
+	closeErr := out.close()
+	if errors.Is(err, io.EOF) {
+		return closeErr
+	}
+	return err
+}
+
+// copy sends lines until there are no more (io.EOF), in pieces that are as large as can be without making a line wait.
+func (w *lineWriter) copy(out *batcher, reader core.LogReader) error {
+	var buffer []byte
 	for {
 		line, err := reader.Next()
 		if err != nil {
-			closeErr := out.close()
-			if errors.Is(err, io.EOF) {
-				return closeErr
-			}
 			return err
 		}
-		if err := out.write(func(buffer []byte) []byte { return lines.append(buffer, &line) }); err != nil {
-			return errors.Join(err, out.close())
+		buffer = w.append(buffer, &line)
+		if len(buffer) >= batchSize || !reader.Buffered() {
+			if buffer, err = out.write(buffer); err != nil {
+				return err
+			}
 		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/moby/moby/api/types/storage"
 
 	"github.com/berth-engine/berth/core"
+	"github.com/berth-engine/berth/core/logopt"
 )
 
 // snapshotter is what images and containers stand on; Docker shows it as the storage driver.
@@ -32,7 +33,7 @@ func ContainerInspect(view core.ContainerView, version Version) any {
 		ResolvConfPath:  inside(c.Dir, "resolv.conf"),
 		HostnamePath:    inside(c.Dir, "hostname"),
 		HostsPath:       inside(c.Dir, "hosts"),
-		LogPath:         c.LogPath,
+		LogPath:         logPath(c),
 		Name:            "/" + c.Name,
 		RestartCount:    c.RestartCount,
 		Driver:          snapshotter,
@@ -44,10 +45,27 @@ func ContainerInspect(view core.ContainerView, version Version) any {
 		Config:          config(&c.Config),
 		NetworkSettings: networkSettings(c),
 	}
+	if !version.Before(48) {
+		shape.ImageManifestDescriptor = manifestDescriptor(&view.Image)
+	}
 	if view.SizeRw >= 0 && view.SizeRoot >= 0 {
 		shape.SizeRw, shape.SizeRootFs = &view.SizeRw, &view.SizeRoot
 	}
+	if mode := c.Host.NetworkMode; mode == "default" || mode == network.NetworkBridge {
+		shape.HostConfig.Links = links(c)
+	}
 	return legacyInspect(&shape, c, version)
+}
+
+// links shows the links of the default network with the name that each has among all containers.
+func links(c *core.Container) []string {
+	return each(c.Host.Links, func(l string) string {
+		name, alias, aliased := strings.Cut(l, ":")
+		if !aliased {
+			alias = name
+		}
+		return "/" + name + ":/" + c.Name + "/" + alias
+	})
 }
 
 func inside(dir, name string) string {
@@ -120,6 +138,9 @@ func networkSettings(c *core.Container) *container.NetworkSettings {
 
 // ContainerList shows one line per container (GET /containers/json). now is what "Up 3 minutes" refers to.
 func ContainerList(views []core.ContainerView, version Version, now time.Time) any {
+	if version.Before(52) {
+		return each(list(views), func(view core.ContainerView) summaryUpTo51 { return legacySummary(summary(view, version, now)) })
+	}
 	return each(list(views), func(view core.ContainerView) container.Summary { return summary(view, version, now) })
 }
 
@@ -142,6 +163,9 @@ func summary(view core.ContainerView, version Version, now time.Time) container.
 		Mounts:          list(each(c.Mounts, mountPoint)),
 	}
 	shape.HostConfig.NetworkMode = c.Host.NetworkMode
+	if !version.Before(48) {
+		shape.ImageManifestDescriptor = manifestDescriptor(&view.Image)
+	}
 	if !version.Before(46) {
 		shape.HostConfig.Annotations = c.Host.Annotations
 	}
@@ -152,7 +176,9 @@ func summary(view core.ContainerView, version Version, now time.Time) container.
 		}
 	}
 	for name, e := range c.Endpoints {
-		shape.NetworkSettings.Networks[name] = endpoint(e)
+		place := endpoint(e)
+		place.Aliases, place.DNSNames = nil, nil // a list does not go into such detail
+		shape.NetworkSettings.Networks[name] = place
 	}
 	return shape
 }
@@ -345,4 +371,12 @@ func ExecInspect(e core.Exec) any {
 		shape.ExitCode = &e.ExitCode
 	}
 	return shape
+}
+
+// logPath is the log file that other programs may read; the other drivers' files are the engine's own.
+func logPath(c *core.Container) string {
+	if c.Host.LogConfig.Type != logopt.JSONFile {
+		return ""
+	}
+	return c.LogPath
 }

@@ -75,6 +75,11 @@ func DecodeCreate(body []byte, version Version) (request core.CreateRequest, war
 		return request, nil, err
 	}
 	warnings = append(warnings, adaptPorts(shape.HostConfig, version)...)
+	ignored, err := notOnLinux(&shape.HostConfig.Resources)
+	if err != nil {
+		return request, nil, err
+	}
+	warnings = append(warnings, ignored...)
 
 	if limit := shape.HostConfig.PidsLimit; limit != nil && *limit <= 0 {
 		shape.HostConfig.PidsLimit = nil // unlimited, in the only spelling that the engine sees
@@ -248,10 +253,34 @@ func adaptPorts(host *container.HostConfig, version Version) (warnings []string)
 	return warnings
 }
 
+// notOnLinux refuses limits that only Windows has, or says that they are ignored, as Docker does for each.
+func notOnLinux(r *container.Resources) (warnings []string, err error) {
+	switch {
+	case r.IOMaximumBandwidth != 0:
+		return nil, core.Invalid("invalid option: QoS maximum bandwidth configuration is not supported on linux")
+	case r.IOMaximumIOps != 0:
+		return nil, core.Invalid("invalid option: QoS maximum IOPs configuration is not supported on linux")
+	}
+	if r.CPUPercent > 0 {
+		warnings = append(warnings, "linux does not support CPU percent. Percent discarded.")
+	}
+	if r.CPUCount > 0 {
+		warnings = append(warnings, "linux does not support CPU count. Count discarded.")
+	}
+	return warnings, nil
+}
+
 // DecodeUpdate reads the body of POST /containers/{id}/update. policy is nil when the request names none.
-func DecodeUpdate(body []byte) (resources core.Resources, policy *core.RestartPolicy, err error) {
+func DecodeUpdate(body []byte, version Version) (resources core.Resources, policy *core.RestartPolicy, err error) {
 	var shape container.UpdateConfig
 	if err := decodeOptional(body, &shape); err != nil {
+		return resources, nil, err
+	}
+	if version.Before(55) {
+		shape.BlkioWeightDevice, shape.BlkioDeviceReadBps, shape.BlkioDeviceWriteBps = nil, nil, nil
+		shape.BlkioDeviceReadIOps, shape.BlkioDeviceWriteIOps = nil, nil
+	}
+	if _, err := notOnLinux(&shape.Resources); err != nil {
 		return resources, nil, err
 	}
 	if limit := shape.PidsLimit; limit != nil && *limit <= 0 {
@@ -271,5 +300,5 @@ func CreateResponse(id core.ContainerID, warnings []string) any {
 
 // UpdateResponse is the answer to POST /containers/{id}/update.
 func UpdateResponse(warnings []string) any {
-	return container.UpdateResponse{Warnings: list(warnings)}
+	return container.UpdateResponse{Warnings: warnings}
 }

@@ -36,9 +36,9 @@ func goldenView() core.ContainerView {
 	c.Published = []core.PublishedPort{{Port: core.Port{Number: 80, Protocol: core.TCP}, HostIP: c.Published[0].HostIP, HostPort: 8080}}
 	c.Host.PortBindings = map[core.Port][]core.PortBinding{{Number: 80, Protocol: core.TCP}: {{HostPort: "8080"}}}
 	c.State.Status, c.State.StartedAt = core.StatusRunning, now.Add(-3*time.Minute)
-	c.Host.NetworkMode = "bridge"
+	c.Host.NetworkMode, c.Host.LogConfig.Type = "bridge", "json-file"
 	c.Endpoints = map[string]*core.Endpoint{"bridge": c.Endpoints["a key"], "back": {NetworkID: "n2"}}
-	return core.ContainerView{Container: &c, ExecIDs: []core.ExecID{"e1"}, SizeRw: 100, SizeRoot: 2000, ImageName: "busybox"}
+	return core.ContainerView{Container: &c, ExecIDs: []core.ExecID{"e1"}, SizeRw: 100, SizeRoot: 2000, ImageName: "busybox", Image: goldenImage().Image}
 }
 
 func goldenImage() core.ImageUsage {

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"os"
+	"slices"
 
 	"github.com/moby/moby/api/types/blkiodev"
 	"github.com/moby/moby/api/types/container"
@@ -13,7 +14,7 @@ import (
 
 // hostConfig shows the part of a container's definition that belongs to its host.
 func hostConfig(h *core.HostConfig) *container.HostConfig {
-	return &container.HostConfig{
+	shape := &container.HostConfig{
 		Binds:           h.Binds,
 		ContainerIDFile: h.ContainerIDFile,
 		LogConfig:       container.LogConfig{Type: h.LogConfig.Type, Config: notNil(h.LogConfig.Config)},
@@ -57,6 +58,19 @@ func hostConfig(h *core.HostConfig) *container.HostConfig {
 		ReadonlyPaths:   h.ReadonlyPaths,
 		Init:            h.Init,
 	}
+	// Docker shows what an option that nobody gave means.
+	if shape.OomKillDisable == nil {
+		shape.OomKillDisable = new(bool)
+	}
+	if open := h.Privileged || slices.Contains(h.SecurityOpt, "systempaths=unconfined"); !open {
+		if shape.MaskedPaths == nil {
+			shape.MaskedPaths = core.MaskedPaths
+		}
+		if shape.ReadonlyPaths == nil {
+			shape.ReadonlyPaths = core.ReadonlyPaths
+		}
+	}
+	return shape
 }
 
 // hostConfigFrom is the way back.

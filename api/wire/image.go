@@ -43,24 +43,30 @@ func descriptor(img *core.Image) *ocispec.Descriptor {
 	return &ocispec.Descriptor{MediaType: img.MediaType, Digest: digest.Digest(img.ID), Size: img.ContentSize}
 }
 
+// manifestDescriptor describes the manifest of an image's platform; nil: it is not known.
+func manifestDescriptor(img *core.Image) *ocispec.Descriptor {
+	if img.Manifest == "" {
+		return nil
+	}
+	return &ocispec.Descriptor{
+		MediaType: img.ManifestType,
+		Digest:    digest.Digest(img.Manifest),
+		Size:      img.ManifestSize,
+		Platform: &ocispec.Platform{
+			OS: img.Platform.OS, Architecture: img.Platform.Architecture, Variant: img.Platform.Variant, OSVersion: img.Platform.OSVersion,
+		},
+	}
+}
+
 // manifestSummaries shows the one manifest of an image that is known: that of its platform.
 func manifestSummaries(img *core.Image) []image.ManifestSummary {
 	if img.Manifest == "" {
 		return nil
 	}
-	manifest := ocispec.Descriptor{
-		MediaType: ocispec.MediaTypeImageManifest,
-		Digest:    digest.Digest(img.Manifest),
-		Platform: &ocispec.Platform{
-			OS: img.Platform.OS, Architecture: img.Platform.Architecture, Variant: img.Platform.Variant, OSVersion: img.Platform.OSVersion,
-		},
-	}
-	if img.Manifest == string(img.ID) {
-		manifest.MediaType, manifest.Size = img.MediaType, img.ContentSize
-	}
+	manifest := manifestDescriptor(img)
 	shape := image.ManifestSummary{
 		ID:         img.Manifest,
-		Descriptor: manifest,
+		Descriptor: *manifest,
 		Available:  true,
 		Kind:       image.ManifestKindImage,
 		ImageData:  &image.ImageProperties{Platform: *manifest.Platform, Containers: []string{}},

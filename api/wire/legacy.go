@@ -8,6 +8,7 @@ import (
 	"github.com/moby/moby/api/types/events"
 	"github.com/moby/moby/api/types/image"
 	"github.com/moby/moby/api/types/network"
+	"github.com/moby/moby/api/types/registry"
 	"github.com/moby/moby/api/types/storage"
 	"github.com/moby/moby/api/types/system"
 
@@ -21,6 +22,30 @@ type inspectUpTo51 struct {
 	*container.InspectResponse
 	Config          configUpTo51
 	NetworkSettings networkSettingsUpTo51
+}
+
+// summaryUpTo51 has no address at a port that is not published.
+type summaryUpTo51 struct {
+	container.Summary
+	Ports []portUpTo51
+}
+
+type portUpTo51 struct {
+	IP          string `json:",omitempty"`
+	PrivatePort uint16
+	PublicPort  uint16 `json:",omitempty"`
+	Type        string
+}
+
+// legacySummary shows a line of `ps` as versions before 1.52 do.
+func legacySummary(s container.Summary) summaryUpTo51 {
+	return summaryUpTo51{Summary: s, Ports: each(s.Ports, func(p container.PortSummary) portUpTo51 {
+		shape := portUpTo51{PrivatePort: p.PrivatePort, PublicPort: p.PublicPort, Type: p.Type}
+		if p.IP.IsValid() {
+			shape.IP = p.IP.String()
+		}
+		return shape
+	})}
 }
 
 // configUpTo51 shows a container-wide MAC address, and the instructions of ONBUILD even when there are none.
@@ -105,14 +130,12 @@ type imageUpTo43 struct {
 // imageInspectUpTo51 shows fields that are left out today when they are empty.
 type imageInspectUpTo51 struct {
 	*image.InspectResponse
-	Parent          string
-	Comment         string
-	DockerVersion   string
-	Author          string
-	Config          any
-	Container       *string           `json:",omitempty"` // until 1.44
-	ContainerConfig *container.Config `json:",omitempty"` // until 1.44
-	VirtualSize     *int64            `json:",omitempty"` // until 1.43
+	Parent        string
+	Comment       string
+	DockerVersion string
+	Author        string
+	Config        any
+	VirtualSize   *int64 `json:",omitempty"` // until 1.43
 }
 
 // imageConfigUpTo51 shows the lists and maps of an image's configuration even when they are empty.
@@ -172,9 +195,6 @@ func legacyImage(shape *image.InspectResponse, img *core.Image, version Version)
 	if version.Before(50) {
 		old.Config = imageConfigUpTo49{imageConfigUpTo51: oldConfig}
 	}
-	if version.Before(45) {
-		old.Container, old.ContainerConfig = new(string), &container.Config{Labels: map[string]string{}}
-	}
 	if version.Before(44) {
 		old.VirtualSize = &shape.Size
 	}
@@ -217,6 +237,7 @@ type diskUsageUpTo52 struct {
 // infoUpTo49 has switches of the bridge's netfilter module, and until 1.48 commits twice.
 type infoUpTo49 struct {
 	system.Info
+	RegistryConfig    any
 	BridgeNfIptables  bool
 	BridgeNfIp6tables bool
 	ContainerdCommit  any
@@ -250,10 +271,22 @@ func legacyInfo(shape system.Info, version Version) any {
 		}
 		return c
 	}
-	return infoUpTo49{
+	old := infoUpTo49{
 		Info:             shape,
+		RegistryConfig:   shape.RegistryConfig,
 		ContainerdCommit: commit(shape.ContainerdCommit),
 		RuncCommit:       commit(shape.RuncCommit),
 		InitCommit:       commit(shape.InitCommit),
 	}
+	if version.Before(47) {
+		old.RegistryConfig = registryUpTo46{ServiceConfig: shape.RegistryConfig}
+	}
+	return old
+}
+
+// registryUpTo46 names registries that layers of others may be pushed to: none.
+type registryUpTo46 struct {
+	*registry.ServiceConfig
+	AllowNondistributableArtifactsCIDRs     []string
+	AllowNondistributableArtifactsHostnames []string
 }

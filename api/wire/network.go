@@ -74,6 +74,9 @@ func networkShape(n *core.Network) network.Network {
 		Options:    notNil(n.Options),
 		Labels:     notNil(n.Labels),
 	}
+	if n.Name == core.NetworkNone || n.Name == core.NetworkHost {
+		shape.IPAM.Config = nil
+	}
 	if shape.IPAM.Driver == "" {
 		shape.IPAM.Driver = "default"
 	}

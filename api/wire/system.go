@@ -101,6 +101,7 @@ func Info(i core.Info, b Build, version Version, now time.Time) any {
 		MemTotal:           i.Memory,
 		GenericResources:   nil,
 		DockerRootDir:      i.RootDir,
+		CDISpecDirs:        list(i.CDISpecDirs),
 		HTTPProxy:          i.HTTPProxy,
 		HTTPSProxy:         i.HTTPSProxy,
 		NoProxy:            i.NoProxy,
@@ -114,7 +115,6 @@ func Info(i core.Info, b Build, version Version, now time.Time) any {
 		LiveRestoreEnabled: i.LiveRestore,
 		SecurityOptions:    list(i.SecurityOptions),
 		FirewallBackend:    &system.FirewallInfo{Driver: "nftables"},
-		CDISpecDirs:        []string{},
 		Warnings:           i.Warnings,
 	}
 	for _, name := range i.Runtimes {

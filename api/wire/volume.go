@@ -52,5 +52,5 @@ func DecodeVolume(body []byte) (core.Volume, error) {
 
 // VolumesPruned shows what POST /volumes/prune removed.
 func VolumesPruned(p core.Pruned) any {
-	return volume.PruneReport{VolumesDeleted: p.Deleted, SpaceReclaimed: p.Reclaimed}
+	return volume.PruneReport{VolumesDeleted: list(p.Deleted), SpaceReclaimed: p.Reclaimed}
 }

@@ -57,15 +57,7 @@ func (o *options) attributes(proxies config.Proxy) (map[string]string, error) {
 // buildArgs joins what the configuration says of proxies with --build-arg; a name alone takes its value from the
 // environment, and is left out when that has none.
 func buildArgs(flags []string, proxies config.Proxy) map[string]string {
-	args := map[string]string{}
-	for name, value := range map[string]string{
-		"HTTP_PROXY": proxies.HTTPProxy, "HTTPS_PROXY": proxies.HTTPSProxy, "FTP_PROXY": proxies.FTPProxy,
-		"NO_PROXY": proxies.NoProxy, "ALL_PROXY": proxies.AllProxy,
-	} {
-		if value != "" {
-			args[name], args[strings.ToLower(name)] = value, value
-		}
-	}
+	args := proxies.Variables()
 	for _, flag := range flags {
 		name, value, given := strings.Cut(flag, "=")
 		if !given {

@@ -18,7 +18,6 @@ import (
 	"github.com/moby/buildkit/util/progress/progressui"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/berth-engine/berth/cli/config"
 	"github.com/berth-engine/berth/cli/session"
 )
 
@@ -67,7 +66,7 @@ func failed(err error) error {
 // request puts everything together that the daemon is asked for.
 func (o *options) request(s *session.Session, found *source) (client.SolveOpt, error) {
 	var request client.SolveOpt
-	attrs, err := o.attributes(proxiesOf(s))
+	attrs, err := o.attributes(s.Proxy())
 	if err != nil {
 		return request, err
 	}
@@ -124,15 +123,6 @@ func (o *options) attach(request *client.SolveOpt) error {
 		request.Session = append(request.Session, offer)
 	}
 	return nil
-}
-
-// proxiesOf finds what the configuration says of proxies for builds on this daemon.
-func proxiesOf(s *session.Session) config.Proxy {
-	proxies := s.Config().Proxies
-	if proxy, ok := proxies[s.DefaultHost()]; ok {
-		return proxy
-	}
-	return proxies["default"]
 }
 
 // hostGateways replaces "host-gateway" in --add-host by the address that the daemon gives.

@@ -96,6 +96,9 @@ func tlsDialer(address, name string, config *tls.Config) dialer {
 	}
 }
 
+// IsLocal reports whether the daemon is on this machine, at a socket in its file system.
+func (c *Client) IsLocal() bool { return strings.HasPrefix(c.options.Host, "unix://") }
+
 // DialRaw opens a connection to the daemon without saying anything on it. `system dial-stdio` passes it on.
 func (c *Client) DialRaw(ctx context.Context) (net.Conn, error) {
 	conn, err := c.dial(ctx)

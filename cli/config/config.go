@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // File is the configuration. Fields mirror the keys of config.json that the client uses.
@@ -46,6 +47,19 @@ type Proxy struct {
 	NoProxy    string `json:"noProxy,omitempty"`
 	FTPProxy   string `json:"ftpProxy,omitempty"`
 	AllProxy   string `json:"allProxy,omitempty"`
+}
+
+// Variables are the environment variables that say so, in large and in small letters.
+func (p Proxy) Variables() map[string]string {
+	variables := map[string]string{}
+	for name, value := range map[string]string{
+		"HTTP_PROXY": p.HTTPProxy, "HTTPS_PROXY": p.HTTPSProxy, "FTP_PROXY": p.FTPProxy, "NO_PROXY": p.NoProxy, "ALL_PROXY": p.AllProxy,
+	} {
+		if value != "" {
+			variables[name], variables[strings.ToLower(name)] = value, value
+		}
+	}
+	return variables
 }
 
 // DefaultDir is $DOCKER_CONFIG, else ~/.docker.

@@ -81,5 +81,5 @@ func completeRunFlags(cmd *cobra.Command, s *session.Session) {
 	offer("network", session.CompleteNetworks(s, -1))
 	offer("restart", cobra.FixedCompletions([]string{"no", "always", "on-failure", "unless-stopped"}, cobra.ShellCompDirectiveNoFileComp))
 	offer("pull", cobra.FixedCompletions([]string{"always", "missing", "never"}, cobra.ShellCompDirectiveNoFileComp))
-	offer("log-driver", cobra.FixedCompletions([]string{"json-file", "local", "journald", "syslog", "none"}, cobra.ShellCompDirectiveNoFileComp))
+	offer("log-driver", cobra.FixedCompletions([]string{"fluentd", "gelf", "journald", "json-file", "local", "none", "syslog"}, cobra.ShellCompDirectiveNoFileComp))
 }

@@ -5,14 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/spf13/cobra"
 
 	"github.com/berth-engine/berth/cli/client"
+	"github.com/berth-engine/berth/cli/option"
 	"github.com/berth-engine/berth/cli/registry"
 	"github.com/berth-engine/berth/cli/session"
 	"github.com/berth-engine/berth/cli/stream"
@@ -55,6 +58,17 @@ func (c *creation) check() error {
 		}
 	}
 	return nil
+}
+
+// proxies adds the variables that the configuration has for containers, below what the flags say.
+func (c *creation) proxies(s *session.Session) {
+	given := option.PairMap(c.env.Values)
+	variables := s.Proxy().Variables()
+	for _, name := range slices.Sorted(maps.Keys(variables)) {
+		if _, twice := given[name]; !twice {
+			c.env.Values = append(c.env.Values, name+"="+variables[name])
+		}
+	}
 }
 
 // create makes the container, pulling its image when it is not there, and gives its ID.
@@ -143,6 +157,7 @@ func NewCreate(s *session.Session) *cobra.Command {
 			if err := c.check(); err != nil {
 				return session.WithHelp(cmd, err, daemonFailure)
 			}
+			c.proxies(s)
 			request, err := c.request(cmd.Flags())
 			if err != nil {
 				return session.WithHelp(cmd, err, daemonFailure)
@@ -153,7 +168,7 @@ func NewCreate(s *session.Session) *cobra.Command {
 			}
 			id, err := c.create(cmd.Context(), s, api, request)
 			if err != nil {
-				return session.WithHelp(cmd, err, daemonFailure)
+				return err
 			}
 			fmt.Fprintln(s.Out, id)
 			return nil

@@ -3,6 +3,7 @@ package container
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"strings"
 
@@ -186,11 +187,21 @@ func (d *definition) host(f *pflag.FlagSet) (*container.HostConfig, error) {
 		Annotations:     d.annotations.Values,
 		Umask:           d.umask.Value,
 	}
+	if d.healthOnFailure != "" {
+		h.Annotations = maps.Clone(h.Annotations)
+		if h.Annotations == nil {
+			h.Annotations = map[string]string{}
+		}
+		h.Annotations[healthOnFailure] = d.healthOnFailure
+	}
 	if f.Changed("init") {
 		h.Init = &d.init
 	}
 	return h, checkModes(h)
 }
+
+// healthOnFailure is the annotation in which the daemon looks: an API of Docker's has no field for it.
+const healthOnFailure = "io.berth.health-on-failure"
 
 func checkModes(h *container.HostConfig) error {
 	switch {

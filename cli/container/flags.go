@@ -33,6 +33,7 @@ type definition struct {
 	restart, stopSignal, userns, cgroupns, ipc, pid, uts              string
 	isolation, runtime, cgroupParent, cidfile, logDriver              string
 	volumeDriver, cpusetCPUs, cpusetMems, healthCommand               string
+	healthOnFailure                                                   string
 	stdin, tty, remove, privileged, publishAll, readOnly              bool
 	init, noHealthcheck, oomKillDisable                               bool
 	stopTimeout, healthRetries, oomScore                              int
@@ -150,6 +151,7 @@ func (d *definition) healthFlags(f *pflag.FlagSet) {
 	f.DurationVar(&d.healthTimeout, "health-timeout", 0, "Maximum time to allow one check to run (ms|s|m|h) (default 0s)")
 	f.DurationVar(&d.healthStartPeriod, "health-start-period", 0, "Start period for the container to initialize before starting health-retries countdown (ms|s|m|h) (default 0s)")
 	f.DurationVar(&d.healthStartWait, "health-start-interval", 0, "Time between running the check during the start period (ms|s|m|h) (default 0s)")
+	f.StringVar(&d.healthOnFailure, "health-on-failure", "", `What to do with an unhealthy container ("none", "kill", "restart", "stop")`)
 	f.BoolVar(&d.noHealthcheck, "no-healthcheck", false, "Disable any container-specified HEALTHCHECK")
 }
 

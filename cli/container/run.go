@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/spf13/cobra"
@@ -48,6 +48,7 @@ func (r *running) run(cmd *cobra.Command, s *session.Session) error {
 	if err := r.check(); err != nil {
 		return session.WithHelp(cmd, err, daemonFailure)
 	}
+	r.proxies(s)
 	request, err := r.request(cmd.Flags())
 	if err != nil {
 		return session.WithHelp(cmd, err, daemonFailure)
@@ -185,13 +186,15 @@ func (f foreground) end(cancel context.CancelFunc, exit waiter, local <-chan err
 		} else if err := <-local; errors.Is(err, stream.ErrDetached) {
 			return nil
 		}
-		return exitCode(status)
+		return exitCode(exit.late(status))
 	}
 }
 
-// waiter is a registered wait: status gives one value.
+// waiter is a registered wait: status gives one value. late asks once more, of a daemon that is back, when that value
+// is that the daemon was lost.
 type waiter struct {
 	status <-chan waitResult
+	late   func(waitResult) waitResult
 	err    error
 }
 
@@ -202,20 +205,20 @@ type waitResult struct {
 
 // waitFor returns when the daemon has registered the wait.
 func waitFor(ctx context.Context, api *client.Client, id string, condition container.WaitCondition) waiter {
-	query := url.Values{}
-	if condition != "" {
-		query.Set("condition", string(condition))
-	}
-	resp, err := api.Send(ctx, client.Request{Method: http.MethodPost, Path: "/containers/" + url.PathEscape(id) + "/wait", Query: query})
+	w := waiting{api: api, id: id, condition: condition, since: time.Now()}
+	resp, err := w.ask(ctx)
 	if err != nil {
 		return waiter{err: err}
 	}
 	status := make(chan waitResult, 1)
-	go func() {
-		defer resp.Body.Close()
-		status <- readStatus(resp.Body)
-	}()
-	return waiter{status: status}
+	go func() { status <- w.result(ctx, resp) }()
+	late := func(status waitResult) waitResult {
+		if w.api.IsLocal() {
+			return w.insist(ctx, status)
+		}
+		return status
+	}
+	return waiter{status: status, late: late}
 }
 
 func exitCode(r waitResult) error {

@@ -20,6 +20,8 @@ type updating struct {
 	cpusetCPUs, cpusetMems, restart                     string
 	memory, memoryReservation, memorySwap, kernelMemory option.Bytes
 	cpus                                                option.CPUs
+	weights                                             option.Weights
+	readBps, readIOps, writeBps, writeIOps              option.Rates
 }
 
 // NewUpdate is `update`.
@@ -52,6 +54,12 @@ func NewUpdate(s *session.Session) *cobra.Command {
 	f.Int64Var(&o.cpuQuota, "cpu-quota", 0, "Limit CPU CFS (Completely Fair Scheduler) quota")
 	f.Int64Var(&o.rtPeriod, "cpu-rt-period", 0, "Limit the CPU real-time period in microseconds")
 	f.Int64Var(&o.rtRuntime, "cpu-rt-runtime", 0, "Limit the CPU real-time runtime in microseconds")
+	o.readBps.Bytes, o.writeBps.Bytes = true, true
+	f.Var(&o.weights, "blkio-weight-device", "Block IO weight (relative device weight)")
+	f.Var(&o.readBps, "device-read-bps", "Limit read rate (bytes per second) from a device")
+	f.Var(&o.readIOps, "device-read-iops", "Limit read rate (IO per second) from a device")
+	f.Var(&o.writeBps, "device-write-bps", "Limit write rate (bytes per second) to a device")
+	f.Var(&o.writeIOps, "device-write-iops", "Limit write rate (IO per second) to a device")
 	f.StringVar(&o.cpusetCPUs, "cpuset-cpus", "", "CPUs in which to allow execution (0-3, 0,1)")
 	f.StringVar(&o.cpusetMems, "cpuset-mems", "", "MEMs in which to allow execution (0-3, 0,1)")
 	f.Int64VarP(&o.cpuShares, "cpu-shares", "c", 0, "CPU shares (relative weight)")
@@ -84,6 +92,12 @@ func (o *updating) config(cmd *cobra.Command) (container.UpdateConfig, error) {
 		CPURealtimePeriod:  o.rtPeriod,
 		CPURealtimeRuntime: o.rtRuntime,
 		NanoCPUs:           int64(o.cpus),
+
+		BlkioWeightDevice:    o.weights.Values,
+		BlkioDeviceReadBps:   o.readBps.Values,
+		BlkioDeviceReadIOps:  o.readIOps.Values,
+		BlkioDeviceWriteBps:  o.writeBps.Values,
+		BlkioDeviceWriteIOps: o.writeIOps.Values,
 	}
 	if cmd.Flags().Changed("pids-limit") {
 		resources.PidsLimit = &o.pids

@@ -1,31 +1,13 @@
 package container
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 
-	"github.com/moby/moby/api/types/container"
 	"github.com/spf13/cobra"
 
 	"github.com/berth-engine/berth/cli/session"
 )
-
-// readStatus reads the answer to a wait.
-func readStatus(body io.Reader) waitResult {
-	var response container.WaitResponse
-	if err := json.NewDecoder(body).Decode(&response); err != nil {
-		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-			err = errors.New("the connection to the daemon was lost before the container ended")
-		}
-		return waitResult{code: daemonFailure, err: fmt.Errorf("error waiting for container: %w", err)}
-	}
-	if response.Error != nil && response.Error.Message != "" {
-		return waitResult{code: daemonFailure, err: fmt.Errorf("error waiting for container: %s", response.Error.Message)}
-	}
-	return waitResult{code: int(response.StatusCode)}
-}
 
 // NewWait is `wait`.
 func NewWait(s *session.Session) *cobra.Command {

@@ -97,6 +97,15 @@ func (s *Session) Client() (*client.Client, error) {
 	return made, nil
 }
 
+// Proxy is what the configuration says of proxies for containers and builds on this daemon.
+func (s *Session) Proxy() config.Proxy {
+	proxies := s.Config().Proxies
+	if proxy, ok := proxies[s.DefaultHost()]; ok {
+		return proxy
+	}
+	return proxies["default"]
+}
+
 // DefaultHost is the daemon's address when no context is in use.
 func (s *Session) DefaultHost() string {
 	if len(s.Flags.Hosts) > 0 {

@@ -2,8 +2,10 @@ package stream
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -59,6 +61,52 @@ func TestSplit(t *testing.T) {
 		if err := Split(io.Discard, io.Discard, strings.NewReader(bad)); err == nil {
 			t.Errorf("%s was taken", name)
 		}
+	}
+}
+
+// calls counts writes.
+type calls struct {
+	bytes.Buffer
+	n int
+}
+
+func (c *calls) Write(p []byte) (int, error) { c.n++; return c.Buffer.Write(p) }
+
+func TestSplitKeepsOrderAndWritesLittle(t *testing.T) {
+	t.Parallel()
+	random := rand.New(rand.NewPCG(1, 2))
+	var src, wantOut, wantErr bytes.Buffer
+	for i := range 5000 {
+		payload := bytes.Repeat([]byte{byte(i)}, random.IntN(200))
+		if i%500 == 0 {
+			payload = bytes.Repeat([]byte{byte(i)}, 100_000)
+		}
+		stream, want := byte(frameStdout), &wantOut
+		if i%100 == 7 {
+			stream, want = frameStderr, &wantErr
+		}
+		src.Write(binary.BigEndian.AppendUint32([]byte{stream, 0, 0, 0}, uint32(len(payload))))
+		src.Write(payload)
+		want.Write(payload)
+	}
+	for name, reader := range map[string]io.Reader{
+		"at once": bytes.NewReader(src.Bytes()), "byte by byte": iotest.OneByteReader(bytes.NewReader(src.Bytes())),
+		"with the end": iotest.DataErrReader(bytes.NewReader(src.Bytes())), "in halves": iotest.HalfReader(bytes.NewReader(src.Bytes())),
+	} {
+		var out, errs calls
+		if err := Split(&out, &errs, reader); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if !bytes.Equal(out.Bytes(), wantOut.Bytes()) || !bytes.Equal(errs.Bytes(), wantErr.Bytes()) {
+			t.Errorf("%s: what comes out is not what went in", name)
+		}
+		if name == "at once" && out.n > 150 {
+			t.Errorf("%d writes for 5000 frames", out.n)
+		}
+	}
+	var out bytes.Buffer
+	if err := Split(&out, nil, strings.NewReader("\x01\x00\x00\x00\x00\x00\x00\x01a\x03\x00\x00\x00\x00\x00\x00\x02no")); err == nil || out.String() != "a" {
+		t.Errorf("before an error came %q, %v", out.String(), err)
 	}
 }
 

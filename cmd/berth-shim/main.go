@@ -1,6 +1,6 @@
 //go:build cgo
 
-// Command berth-shim is the process beside each container. The daemon starts it; nobody else does.
+// Command berth-shim is the process beside a few containers. The daemon starts it; nobody else does.
 //
 // Built with cgo, the tag seccomp and static linking, since it carries libcontainer and libseccomp.
 package main
@@ -42,7 +42,7 @@ func main() {
 	}
 }
 
-// run serves one container. Private: the process has a mount namespace of its own.
+// run serves containers. Private: the process has a mount namespace of its own.
 func run(private bool, logger *slog.Logger) error {
 	shrugOff()
 	// The binary runs out of memory, under the name of a descriptor; ps should show what it is. Without it, it shows less.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -15,6 +16,8 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+
+	"github.com/berth-engine/berth/core/logopt"
 )
 
 // config is what flags and daemon.json say, in dockerd's names. A key may stand in one of the two only.
@@ -53,10 +56,17 @@ type config struct {
 	LogDriver      string            `json:"log-driver"`
 	LogOpts        map[string]string `json:"log-opts"`
 	DefaultRuntime string            `json:"default-runtime"`
+	Runtimes       runtimeValues     `json:"runtimes"`
 	StorageDriver  string            `json:"storage-driver"`
 	LiveRestore    bool              `json:"live-restore"`
 	Experimental   bool              `json:"experimental"`
 	DefaultShm     string            `json:"default-shm-size"`
+	DefaultIPC     string            `json:"default-ipc-mode"`
+	DefaultCgroup  string            `json:"default-cgroupns-mode"`
+	Ulimits        ulimitValues      `json:"default-ulimits"`
+	Init           bool              `json:"init"`
+	CDISpecDirs    []string          `json:"cdi-spec-dirs"`
+	Features       map[string]bool   `json:"features"`
 
 	InsecureRegistries []string            `json:"insecure-registries"`
 	RegistryMirrors    []string            `json:"registry-mirrors"`
@@ -65,6 +75,7 @@ type config struct {
 	MaxUploads         int                 `json:"max-concurrent-uploads"`
 	Builder            builderConfig       `json:"builder"`
 
+	level       slog.LevelVar // of the log
 	configFile  string
 	showVersion bool
 	validate    bool
@@ -125,10 +136,17 @@ func (c *config) flags() *pflag.FlagSet {
 	f.StringVar(&c.LogDriver, "log-driver", "json-file", "log driver of containers that name none")
 	f.StringToStringVar(&c.LogOpts, "log-opt", nil, "option of the log driver: key=value")
 	f.StringVar(&c.DefaultRuntime, "default-runtime", "berth", "OCI runtime of containers that name none")
+	f.Var(&c.Runtimes, "add-runtime", "a further OCI runtime: name=/path/to/program")
 	f.StringVarP(&c.StorageDriver, "storage-driver", "s", "", "overlayfs is what there is")
 	f.BoolVar(&c.LiveRestore, "live-restore", true, "containers run on without the daemon (always so)")
 	f.BoolVar(&c.Experimental, "experimental", false, "report experimental features as on")
-	f.StringVar(&c.DefaultShm, "default-shm-size", "", "size of /dev/shm of containers that name none")
+	f.StringVar(&c.DefaultShm, "default-shm-size", "64MiB", "size of /dev/shm of containers that name none")
+	f.StringVar(&c.DefaultIPC, "default-ipc-mode", "private", "IPC mode of containers that name none: private or shareable")
+	f.StringVar(&c.DefaultCgroup, "default-cgroupns-mode", "", "cgroup namespace of containers that name none: private or host (default: private on cgroup v2, else host)")
+	f.Var(&c.Ulimits, "default-ulimit", "ulimit of containers that name none: name=soft[:hard]")
+	f.BoolVar(&c.Init, "init", false, "run an init in containers that do not say")
+	f.StringArrayVar(&c.CDISpecDirs, "cdi-spec-dir", []string{"/etc/cdi", "/var/run/cdi"}, "folder of descriptions of CDI devices")
+	f.Var((*featureValue)(&c.Features), "feature", "turn a feature on or off: cdi=false")
 	f.StringArrayVar(&c.InsecureRegistries, "insecure-registry", nil, "registry that may be spoken to without TLS or with a certificate that nobody knows")
 	f.StringArrayVar(&c.RegistryMirrors, "registry-mirror", nil, "mirror of Docker Hub")
 	f.IntVar(&c.MaxDownloads, "max-concurrent-downloads", 3, "layers of one pull that are fetched at a time")
@@ -143,6 +161,8 @@ var fileKeys = map[string]string{
 	"hosts": "host", "labels": "label", "dns-opts": "dns-opt", "log-opts": "log-opt",
 	"default-address-pools": "default-address-pool", "insecure-registries": "insecure-registry",
 	"registry-mirrors": "registry-mirror", "host-gateway-ips": "host-gateway-ip", "mirrors": "", "builder": "",
+	"default-ulimits": "default-ulimit", "cdi-spec-dirs": "cdi-spec-dir", "features": "feature",
+	"runtimes": "add-runtime",
 }
 
 // load reads the command line, then the file.
@@ -247,6 +267,12 @@ func (c *config) check(flags *pflag.FlagSet) error {
 		if !strings.Contains(label, "=") {
 			return fmt.Errorf("bad attribute format: %s", label)
 		}
+	}
+	if err := logopt.Check(c.LogDriver, c.LogOpts); err != nil {
+		return fmt.Errorf("failed to set log opts: %w", err)
+	}
+	if err := c.checkDefaults(); err != nil {
+		return err
 	}
 	if c.MaxDownloads < 1 || c.MaxUploads < 1 {
 		return errors.New("invalid max concurrent downloads or uploads: must be 1 or more")

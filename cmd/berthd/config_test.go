@@ -31,6 +31,8 @@ func TestSettings(t *testing.T) {
 		{name: "garbage", file: `{`, err: "unexpected end of JSON input"},
 		{name: "a storage driver of another age", args: []string{"-s", "aufs"}, err: `unknown storage driver "aufs"`},
 		{name: "a level of no meaning", args: []string{"-l", "loud"}, err: "unable to parse logging level: loud"},
+		{name: "a log driver of no meaning", args: []string{"--log-driver", "nowhere"}, err: "failed to set log opts: logger: no log driver named 'nowhere' is registered"},
+		{name: "an option that the log driver lacks", file: `{"log-driver": "journald", "log-opts": {"max-size": "1m"}}`, err: "failed to set log opts: unknown log opt 'max-size' for journald log driver"},
 		{name: "a pool", args: []string{"--default-address-pool", "base=10.10.0.0/16,size=24"}, check: func(c *config) bool { return c.AddressPools[0].Size == 24 }},
 		{name: "a pool that is larger than its base", args: []string{"--default-address-pool", "base=10.10.0.0/16,size=8"}, err: "size 8 does not fit"},
 		{name: "an argument", args: []string{"start"}, err: `unknown argument: "start"`},

@@ -6,8 +6,10 @@ import (
 	"strings"
 
 	"github.com/berth-engine/berth/core"
+	"github.com/berth-engine/berth/core/logopt"
 	"github.com/berth-engine/berth/engine"
 	"github.com/berth-engine/berth/lib/atomicfile"
+	"github.com/berth-engine/berth/linux/cgroup"
 	"github.com/berth-engine/berth/linux/host"
 	"github.com/google/uuid"
 )
@@ -31,15 +33,19 @@ func facts(c *config) (engine.Facts, error) {
 		OSType: "linux", Architecture: machine.Machine,
 		CPUs: machine.CPUs, Memory: machine.Memory,
 		Labels: c.Labels, Debug: c.LogLevel == "debug", Experimental: c.Experimental, LiveRestore: true,
-		DefaultRuntime: c.DefaultRuntime, LoggingDriver: c.LogDriver, Runtimes: runtimes,
+		DefaultRuntime: c.DefaultRuntime, LoggingDriver: c.LogDriver, Runtimes: c.runtimeNames(),
 		InsecureRegistries: append([]string{"::1/128", "127.0.0.0/8"}, c.InsecureRegistries...), Mirrors: c.RegistryMirrors,
-		LogDrivers: logDrivers, NetworkDrivers: []string{"bridge", "host", "null"}, Volumes: []string{"local"},
-		HTTPProxy: os.Getenv("HTTP_PROXY"), HTTPSProxy: os.Getenv("HTTPS_PROXY"), NoProxy: os.Getenv("NO_PROXY"),
+		LogDrivers: logopt.Drivers(), NetworkDrivers: []string{"bridge", "host", "null"}, Volumes: []string{"local"},
+		CDISpecDirs: c.cdiFolders(),
+		HTTPProxy:   os.Getenv("HTTP_PROXY"), HTTPSProxy: os.Getenv("HTTPS_PROXY"), NoProxy: os.Getenv("NO_PROXY"),
 		Limits: core.HostLimits{
-			Memory: machine.Controllers["memory"], Swap: machine.Controllers["memory"],
+			Memory: machine.Controllers["memory"], Swap: machine.Controllers["memory"] && cgroup.Swap(),
 			CPUCfs: machine.Controllers["cpu"], CPUShares: machine.Controllers["cpu"], CPUSet: machine.Controllers["cpuset"],
 			Pids: machine.Controllers["pids"], OomKillDisable: machine.Controllers["memory"] && !machine.CgroupV2,
 			IPv4Forwarding: true,
+			Swappiness:     machine.Controllers["memory"] && !machine.CgroupV2, Realtime: machine.Realtime,
+			BlockWeight: machine.BlockWeight, BlockThrottle: machine.Controllers["blkio"] || machine.Controllers["io"],
+			Processors: machine.Processors, MemoryNodes: machine.MemoryNodes,
 		},
 	}
 	if machine.CgroupV2 {
@@ -54,11 +60,8 @@ func facts(c *config) (engine.Facts, error) {
 	return engine.Facts{Info: info, CgroupV2: machine.CgroupV2}, nil
 }
 
-// runtimes and logDrivers are what a container may name. "runc" is kept for scripts that say it: it is ours.
-var (
-	runtimes   = []string{"berth", "runc", "io.containerd.runc.v2"}
-	logDrivers = []string{"json-file", "none"}
-)
+// runtimes are what a container may name. "runc" is kept for scripts that say it: it is ours.
+var runtimes = []string{"berth", "runc", "io.containerd.runc.v2"}
 
 // identity is the daemon's name for itself, made once.
 func identity(path string) (string, error) {

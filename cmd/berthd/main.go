@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
@@ -52,11 +51,8 @@ func main() {
 
 // logger writes to standard error, which the service manager keeps.
 func logger(c *config) *slog.Logger {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(strings.Replace(c.LogLevel, "fatal", "error", 1))); err != nil {
-		level = slog.LevelInfo // check has refused anything else
-	}
-	options := &slog.HandlerOptions{Level: level}
+	c.setLevel()
+	options := &slog.HandlerOptions{Level: &c.level}
 	if c.LogFormat == "json" {
 		return slog.New(slog.NewJSONHandler(os.Stderr, options))
 	}

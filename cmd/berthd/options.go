@@ -79,7 +79,7 @@ func addresses(texts []string) ([]netip.Addr, error) {
 
 // buildOptions introduces the builder to the image organ, whose stores it works on, and to the network organ, which
 // gives its steps a network.
-func buildOptions(c *config, images *image.Organ, networks *network.Organ, shim string, log *slog.Logger) build.Options {
+func buildOptions(c *config, images *image.Organ, networks *network.Organ, shim string, events func(core.Event), log *slog.Logger) build.Options {
 	stores := images.Stores()
 	return build.Options{
 		Root:            filepath.Join(c.DataRoot, "build"),
@@ -95,6 +95,7 @@ func buildOptions(c *config, images *image.Organ, networks *network.Organ, shim 
 		Run:             build.Shim(shim),
 		CgroupParent:    cgroupParent(c),
 		Network:         stepNetwork(c, networks),
+		Events:          events,
 		HostGateway:     networks.Gateway(),
 		Log:             log,
 	}

@@ -43,6 +43,7 @@ type closer struct {
 type house struct {
 	log     *slog.Logger
 	closers []closer
+	reload  *reloader
 }
 
 func (h *house) opened(name string, close func() error) {
@@ -79,7 +80,7 @@ func run(ctx context.Context, c *config, hangup <-chan os.Signal, log *slog.Logg
 	}
 	// What start-up needed once is given back before the daemon sits and waits.
 	debug.FreeOSMemory()
-	return serve(ctx, c, listeners, handler, hangup, log)
+	return serve(ctx, c, listeners, handler, hangup, h)
 }
 
 // open makes the organs, the engine on top of them and the API in front.
@@ -95,7 +96,8 @@ func open(ctx context.Context, c *config, h *house, log *slog.Logger) (http.Hand
 	if err != nil {
 		return nil, err
 	}
-	images, err := openImages(ctx, c, func(event core.Event) { e.Publish(event) }, log)
+	publish := func(event core.Event) { e.Publish(event) }
+	images, err := openImages(ctx, c, publish, log)
 	if err != nil {
 		return nil, err
 	}
@@ -121,7 +123,7 @@ func open(ctx context.Context, c *config, h *house, log *slog.Logger) (http.Hand
 		return nil, err
 	}
 	processes, err := runtime.New(runtime.Options{
-		ExecRoot: c.ExecRoot, ShimPath: shim, Warm: warmShims, Memory: known.Memory,
+		ExecRoot: c.ExecRoot, ShimPath: shim, TunnelPath: filepath.Join(filepath.Dir(shim), "berth-log"), Warm: warmShims, Memory: known.Memory, CDI: c.cdiFolders(), Programs: c.programs(),
 		OnExit: func(exit core.Exit) { e.Lifecycle.Exited(exit) },
 		Logger: log,
 	})
@@ -131,7 +133,7 @@ func open(ctx context.Context, c *config, h *house, log *slog.Logger) (http.Hand
 	h.opened("runtime", processes.Close)
 	// After the builder, whose steps have their cgroups there.
 	h.opened("cgroups", func() error { return cgroup.Sweep(cgroupsAlone(c)) })
-	builder, err := build.New(buildOptions(c, images, networks, shim, log))
+	builder, err := build.New(buildOptions(c, images, networks, shim, publish, log))
 	if err != nil {
 		return nil, err
 	}
@@ -148,16 +150,14 @@ func open(ctx context.Context, c *config, h *house, log *slog.Logger) (http.Hand
 		Logs: reader, Records: records, Journal: journal, Cache: builder,
 		Files: engine.Files{Images: images.Transfers(), Open: openFiles, Ended: filesEnded, Decompress: archive.Decompress},
 	}, engine.Options{
-		ContainersDir: filepath.Join(c.DataRoot, "containers"),
-		DefaultLog:    core.LogConfig{Type: c.LogDriver, Config: c.LogOpts},
-		LogDrivers:    logDrivers,
-		Runtimes:      runtimes,
-		Facts:         known,
-		Logger:        log,
+		Defaults: definitionDefaults(c, known),
+		Facts:    known,
+		Logger:   log,
 	})
 	if err := e.Restore(ctx); err != nil {
 		return nil, err
 	}
+	h.reload = &reloader{e, processes, known.Info}
 	return api(c, known.KernelVersion, e, images, builder, log), nil
 }
 
@@ -229,7 +229,8 @@ func beside(name string) (string, error) {
 }
 
 // serve answers requests on every socket until the context ends, then gives requests under way some time.
-func serve(ctx context.Context, c *config, listeners []net.Listener, handler http.Handler, hangup <-chan os.Signal, log *slog.Logger) error {
+func serve(ctx context.Context, c *config, listeners []net.Listener, handler http.Handler, hangup <-chan os.Signal, h *house) error {
+	log := h.log
 	requests, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	s := &http.Server{
@@ -248,7 +249,7 @@ func serve(ctx context.Context, c *config, listeners []net.Listener, handler htt
 		case err := <-failed:
 			return err
 		case <-hangup:
-			log.Info("settings are read at the start only", "signal", "SIGHUP")
+			h.reload.reload(c, log)
 		case <-ctx.Done():
 			log.Info("the daemon stops; containers run on")
 			// Requests that only wait (events, logs, wait) end at once, the others get their time.

@@ -1,11 +1,14 @@
 package define
 
 import (
-	"fmt"
-	"maps"
+	"net/netip"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
+
+	"github.com/moby/sys/signal"
 
 	"github.com/berth-engine/berth/core"
 )
@@ -19,50 +22,241 @@ func Name(name string) error {
 	return nil
 }
 
-// Host refuses what can't be, in Docker's sentences, and lists what will be ignored.
-func Host(c *core.Container, cpus int) (warnings []string, err error) {
+// Host refuses what can't be, in Docker's sentences, takes away what this host's kernel can't do, and lists what will
+// be ignored.
+func Host(c *core.Container, facts *core.Info) (warnings []string, err error) {
 	host := &c.Host
 	for _, check := range []func() error{
+		func() error { return checkConfig(&c.Config) },
+		func() error { return checkAutoRemove(host) },
+		func() error { return checkHosts(host.ExtraHosts) },
+		func() error { return checkPorts(host) },
 		func() error { return Policy(host.RestartPolicy) },
-		func() error { return Memory(host.Resources) },
-		func() error { return CPU(host.Resources, cpus) },
+		func() error { return checkCapabilities(host) },
+		func() error { return checkAnnotations(host.Annotations) },
+		func() error { return checkIsolation(host.Isolation) },
 		func() error { return checkHealth(c.Config.Healthcheck) },
 		func() error { return checkModes(host) },
-		func() error { return checkPorts(host) },
+		func() error { return checkUlimits(host.Ulimits) },
+		func() error { return checkDevices(host.Devices) },
+		func() error { return checkLinks(host) },
+		func() error { return checkTmpfs(host.Tmpfs) },
+		func() error { _, err := core.ParseSecurity(host.SecurityOpt); return err },
 	} {
 		if err := check(); err != nil {
 			return nil, err
 		}
 	}
-	if host.AutoRemove && host.RestartPolicy.Name != "" && host.RestartPolicy.Name != "no" {
-		return nil, core.Invalid("can't create 'AutoRemove' container with restart policy")
+	warnings, err = Resources(&host.Resources, facts, false)
+	if err != nil {
+		return nil, err
 	}
-	if host.ShmSize < 0 {
+	switch {
+	case host.ShmSize < 0:
 		return nil, core.Invalid("SHM size can not be less than 0")
-	}
-	if host.OomScoreAdj < -1000 || host.OomScoreAdj > 1000 {
+	case host.OomScoreAdj < -1000 || host.OomScoreAdj > 1000:
 		return nil, core.Invalid("Invalid value %d, range for oom score adj is [-1000, 1000]", host.OomScoreAdj)
+	case len(host.StorageOpt) > 0:
+		return nil, core.Invalid("--storage-opt is supported only for overlay over xfs with 'pquota' mount option")
 	}
 	if host.Memory > 0 && host.MemorySwap == 0 {
 		host.MemorySwap = 2 * host.Memory // Docker's default: as much swap as memory
 	}
-	if len(host.DeviceRequests) > 0 {
-		r := host.DeviceRequests[0]
-		return nil, core.Invalid("could not select device driver %q with capabilities: %v", r.Driver, r.Capabilities)
-	}
-	if len(host.StorageOpt) > 0 {
-		return nil, core.Invalid("--storage-opt is supported only for Limits over xfs with 'pquota' mount option")
-	}
-	if host.Isolation != "" && host.Isolation != "default" {
-		return nil, core.Invalid("invalid isolation '%s' on linux", host.Isolation)
-	}
-	if strings.HasPrefix(host.NetworkMode, "container:") && len(host.PortBindings) > 0 {
-		return nil, core.Invalid("conflicting options: port publishing and the container type network mode")
-	}
 	if host.NetworkMode == core.NetworkHost && len(host.PortBindings) > 0 {
 		warnings = append(warnings, "Published ports are discarded when using host network mode")
 	}
+	if DefaultBridge(host.NetworkMode) && len(host.Links) > 0 {
+		warnings = append(warnings, "Links on the default bridge network are deprecated and will be removed in a future release. Use a custom network instead.")
+	}
 	return warnings, nil
+}
+
+// DefaultBridge reports whether the mode is the network that a container gets when it names none.
+func DefaultBridge(mode string) bool {
+	return mode == "" || mode == "default" || mode == core.NetworkBridge
+}
+
+func checkAutoRemove(host *core.HostConfig) error {
+	if host.AutoRemove && host.RestartPolicy.Name != "" && host.RestartPolicy.Name != "no" {
+		return core.Invalid("can't create 'AutoRemove' container with restart policy")
+	}
+	return nil
+}
+
+func checkIsolation(isolation string) error {
+	if isolation != "" && !strings.EqualFold(isolation, "default") {
+		return core.Invalid("invalid isolation '%s' on linux", isolation)
+	}
+	return nil
+}
+
+// longestHostname is the kernel's limit (HOST_NAME_MAX).
+const longestHostname = 64
+
+func checkConfig(config *core.Config) error {
+	if wd := config.WorkingDir; wd != "" {
+		if !filepath.IsAbs(wd) {
+			return core.Invalid("the working directory '%s' is invalid, it needs to be an absolute path", wd)
+		}
+		config.WorkingDir = filepath.Clean(wd)
+	}
+	if config.StopSignal != "" {
+		if _, err := Signal(config.StopSignal); err != nil {
+			return err
+		}
+	}
+	for _, entry := range config.Env {
+		if entry == "" || entry[0] == '=' {
+			return core.Invalid("invalid environment variable: %s", entry)
+		}
+	}
+	if len(config.Hostname) > longestHostname {
+		return core.Invalid("hostname %q is too long (maximum %d bytes)", config.Hostname, longestHostname)
+	}
+	return nil
+}
+
+// Signal reads the name or the number of a signal.
+func Signal(s string) (syscall.Signal, error) {
+	sig, err := signal.ParseSignal(s)
+	if err != nil || sig <= 0 || int(sig) > 64 {
+		return 0, core.Invalid("invalid signal: %s", s)
+	}
+	return sig, nil
+}
+
+func checkHosts(hosts []string) error {
+	for _, line := range hosts {
+		at := strings.IndexAny(line, ":=")
+		if at <= 0 {
+			return core.Invalid("bad format for add-host: %q", line)
+		}
+		address := line[at+1:]
+		if address == "host-gateway" {
+			continue
+		}
+		bare := address
+		if strings.HasPrefix(bare, "[") && strings.HasSuffix(bare, "]") {
+			bare = bare[1 : len(bare)-1]
+		}
+		if _, err := netip.ParseAddr(bare); err != nil {
+			return core.Invalid("invalid IP address in add-host: %q", address)
+		}
+	}
+	return nil
+}
+
+func checkCapabilities(host *core.HostConfig) error {
+	for _, list := range []struct {
+		field string
+		names []string
+	}{{"CapAdd", host.CapAdd}, {"CapDrop", host.CapDrop}} {
+		for _, given := range list.names {
+			if name, ok := core.CapabilityName(given); !ok {
+				return core.Invalid("invalid %s: unknown capability: %q", list.field, name)
+			}
+		}
+	}
+	return nil
+}
+
+// HealthOnFailure is the annotation that says what happens to a container that became unhealthy: none, kill, restart or
+// stop. An annotation, so that every client can set it.
+const HealthOnFailure = "io.berth.health-on-failure"
+
+func checkAnnotations(annotations map[string]string) error {
+	if _, empty := annotations[""]; empty {
+		return core.Invalid("invalid Annotations: the empty string is not permitted as an annotation key")
+	}
+	if action, given := annotations[HealthOnFailure]; given && !slices.Contains([]string{"none", "kill", "restart", "stop"}, action) {
+		return core.Invalid("invalid health-on-failure action: '%s'; use one of 'none', 'kill', 'restart', or 'stop'", action)
+	}
+	return nil
+}
+
+// UserNetwork refuses what the user, and not the image, said against the network mode: checked before the two are merged.
+func UserNetwork(config *core.Config, host *core.HostConfig) error {
+	name, joins := strings.CutPrefix(host.NetworkMode, "container:")
+	switch {
+	case joins && name == "", host.NetworkMode == "container":
+		return core.Invalid("invalid network mode: invalid container format container:<name|id>")
+	case joins && config.Hostname != "":
+		return core.Invalid("conflicting options: hostname and the network mode")
+	case joins && len(host.Links) > 0:
+		return core.Invalid("conflicting options: container type network can't be used with links. This would result in undefined behavior")
+	case joins && len(host.DNS) > 0:
+		return core.Invalid("conflicting options: dns and the network mode")
+	case joins && len(host.ExtraHosts) > 0:
+		return core.Invalid("conflicting options: custom host-to-IP mapping and the network mode")
+	case joins && (len(host.PortBindings) > 0 || host.PublishAllPorts):
+		return core.Invalid("conflicting options: port publishing and the container type network mode")
+	case joins && len(config.ExposedPorts) > 0:
+		return core.Invalid("conflicting options: port exposing and the container type network mode")
+	case host.UTSMode == "host" && config.Hostname != "":
+		return core.Invalid("conflicting options: hostname and the UTS mode")
+	case host.NetworkMode == core.NetworkHost && len(host.Links) > 0:
+		return core.Invalid("conflicting options: host type networking can't be used with links. This would result in undefined behavior")
+	}
+	return nil
+}
+
+// ulimits are the limits that setrlimit(2) knows, in the words of `--ulimit`.
+var ulimits = []string{"core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio", "rttime", "sigpending", "stack"}
+
+func checkUlimits(limits []core.Ulimit) error {
+	for _, u := range limits {
+		switch {
+		case !slices.Contains(ulimits, strings.ToLower(u.Name)):
+			return core.Invalid("invalid ulimit type: %s", u.Name)
+		case u.Soft < -1 || u.Hard < -1:
+			return core.Invalid("invalid ulimit value: %s=%d:%d", u.Name, u.Soft, u.Hard)
+		case u.Hard != -1 && (u.Soft > u.Hard || u.Soft == -1):
+			return core.Invalid("ulimit soft limit must be less than or equal to hard limit: %d > %d", u.Soft, u.Hard)
+		}
+	}
+	return nil
+}
+
+func checkDevices(devices []core.Device) error {
+	for _, d := range devices {
+		if strings.Trim(d.CgroupPermissions, "rwm") != "" {
+			return core.Invalid("invalid device mode: %s", d.CgroupPermissions)
+		}
+		if d.PathInContainer != "" && !filepath.IsAbs(d.PathInContainer) {
+			return core.Invalid("%s is not an absolute path", d.PathInContainer)
+		}
+	}
+	return nil
+}
+
+// checkLinks refuses links that can't be read.
+func checkLinks(host *core.HostConfig) error {
+	for _, l := range host.Links {
+		if _, _, err := Link(l); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Link reads `--link`: container, container:alias, or what an inspected container shows, /container:/parent/alias.
+func Link(l string) (name, alias string, err error) {
+	if l == "" {
+		return "", "", core.Invalid("empty string specified for links")
+	}
+	name, alias, aliased := strings.Cut(l, ":")
+	switch {
+	case strings.Contains(alias, ":"):
+		return "", "", core.Invalid("bad format for links: %s", l)
+	case !aliased:
+		alias = name
+	case strings.HasPrefix(name, "/"):
+		name, alias = name[1:], alias[strings.LastIndexByte(alias, '/')+1:]
+	}
+	if name == "" || alias == "" {
+		return "", "", core.Invalid("bad format for links: %s", l)
+	}
+	return name, alias, nil
 }
 
 func Policy(policy core.RestartPolicy) error {
@@ -81,49 +275,6 @@ func Policy(policy core.RestartPolicy) error {
 		}
 	default:
 		return core.Invalid("invalid restart policy: unknown policy '%s'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'", policy.Name)
-	}
-	return nil
-}
-
-// minMemory is the least memory that a container needs to come up.
-const minMemory = 6 << 20
-
-func Memory(r core.Resources) error {
-	switch {
-	case r.Memory != 0 && r.Memory < minMemory:
-		return core.Invalid("Minimum memory limit allowed is 6MB")
-	case r.Memory > 0 && r.MemorySwap > 0 && r.MemorySwap < r.Memory:
-		return core.Invalid("Minimum memoryswap limit should be larger than memory limit, see usage")
-	case r.Memory == 0 && r.MemorySwap > 0:
-		return core.Invalid("You should always set the Memory limit when using Memoryswap limit, see usage")
-	case r.MemorySwap < -1:
-		return core.Invalid("Invalid value: %d, valid memory swap is -1 or greater", r.MemorySwap)
-	case r.MemorySwappiness != nil && (*r.MemorySwappiness < -1 || *r.MemorySwappiness > 100):
-		return core.Invalid("Invalid value: %d, valid memory swappiness range is 0-100", *r.MemorySwappiness)
-	case r.MemoryReservation > 0 && r.MemoryReservation < minMemory:
-		return core.Invalid("Minimum memory reservation allowed is 6MB")
-	case r.MemoryReservation > 0 && r.Memory > 0 && r.Memory < r.MemoryReservation:
-		return core.Invalid("Minimum memory limit can not be less than memory reservation limit, see usage")
-	case r.BlkioWeight > 0 && (r.BlkioWeight < 10 || r.BlkioWeight > 1000):
-		return core.Invalid("Range of blkio weight is from 10 to 1000")
-	}
-	return nil
-}
-
-func CPU(r core.Resources, cpus int) error {
-	switch {
-	case r.NanoCPUs > 0 && r.CPUPeriod > 0:
-		return core.Invalid("Conflicting options: Nano CPUs and CPU Period cannot both be set")
-	case r.NanoCPUs > 0 && r.CPUQuota > 0:
-		return core.Invalid("Conflicting options: Nano CPUs and CPU Quota cannot both be set")
-	case r.NanoCPUs < 0 || r.NanoCPUs > int64(cpus)*1e9:
-		return core.Invalid("range of CPUs is from 0.01 to %d.00, as there are only %d CPUs available", cpus, cpus)
-	case r.CPUPeriod != 0 && (r.CPUPeriod < 1000 || r.CPUPeriod > 1000000):
-		return core.Invalid("CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)")
-	case r.CPUQuota > 0 && r.CPUQuota < 1000:
-		return core.Invalid("CPU cfs quota can not be less than 1ms (i.e. 1000)")
-	case r.CPUShares < 0:
-		return core.Invalid("shares can not be negative")
 	}
 	return nil
 }
@@ -176,95 +327,8 @@ func checkModes(host *core.HostConfig) error {
 	if m := host.CgroupnsMode; m != "" && m != "host" && m != "private" {
 		return core.Invalid("invalid cgroup namespace mode: %v", m)
 	}
-	if host.NetworkMode == "container:" {
-		return core.Invalid("invalid container format container:<name|id>")
-	}
 	if host.Cgroup != "" {
 		return core.NotImplemented("Berth does not join the cgroup of another container yet (--cgroup %s)", host.Cgroup)
-	}
-	return nil
-}
-
-func checkPorts(host *core.HostConfig) error {
-	for port, bindings := range host.PortBindings {
-		for _, b := range bindings {
-			if _, _, err := PortRange(b.HostPort); err != nil {
-				return core.Invalid("invalid port specification: %q", b.HostPort)
-			}
-		}
-		if port.Number == 0 {
-			return core.Invalid("invalid port specification: %q", port.String())
-		}
-	}
-	return nil
-}
-
-// PortRange reads the host's side of a binding: "" (any), "8080", "8000-8010".
-func PortRange(s string) (first, last uint16, err error) {
-	if s == "" {
-		return 0, 0, nil
-	}
-	low, high, isRange := strings.Cut(s, "-")
-	if !isRange {
-		high = low
-	}
-	a, err := core.ParsePort(low)
-	if err != nil {
-		return 0, 0, err
-	}
-	b, err := core.ParsePort(high)
-	if err != nil {
-		return 0, 0, err
-	}
-	if b.Number < a.Number {
-		return 0, 0, fmt.Errorf("invalid range %q", s)
-	}
-	return a.Number, b.Number, nil
-}
-
-// Endpoints brings the networks of the request and the network mode together.
-func Endpoints(c *core.Container) error {
-	mode := c.Host.NetworkMode
-	endpoints := map[string]*core.Endpoint{}
-	for name, e := range c.Endpoints {
-		if e == nil {
-			e = &core.Endpoint{}
-		}
-		if name == "default" {
-			name = core.NetworkBridge
-		}
-		endpoints[name] = e
-	}
-	switch {
-	case strings.HasPrefix(mode, "container:"):
-		if len(c.Endpoints) > 0 {
-			return core.Invalid("conflicting options: cannot attach both user-defined and non-user-defined network-modes")
-		}
-	case mode == "default":
-		if endpoints[core.NetworkBridge] == nil {
-			endpoints[core.NetworkBridge] = &core.Endpoint{}
-		}
-	case endpoints[mode] == nil:
-		endpoints[mode] = &core.Endpoint{}
-	}
-	if c.Config.NetworkDisabled {
-		endpoints = map[string]*core.Endpoint{core.NetworkNone: {}}
-	}
-	c.Endpoints = endpoints
-	return nil
-}
-
-// LogOptions refuses options that the log driver does not know.
-func LogOptions(log core.LogConfig) error {
-	if log.Type != "json-file" {
-		return nil
-	}
-	for _, key := range slices.Sorted(maps.Keys(log.Config)) {
-		switch key {
-		case "max-size", "max-file", "compress", "labels", "labels-regex", "env", "env-regex", "tag", "mode", "max-buffer-size":
-		default:
-			return core.Invalid("unknown log opt '%s' for json-file log driver", key)
-		}
 	}
 	return nil
 }

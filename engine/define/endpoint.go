@@ -26,3 +26,29 @@ func Released(endpoints map[string]*core.Endpoint) map[string]*core.Endpoint {
 	}
 	return out
 }
+
+// Sandbox says how the container's network should be.
+func Sandbox(c *core.Container) core.Sandbox {
+	endpoints := map[string]*core.Endpoint{}
+	for name, e := range c.Endpoints {
+		if name != core.NetworkNone && name != core.NetworkHost {
+			endpoints[name] = e
+		}
+	}
+	return core.Sandbox{
+		Container:  c.ID,
+		Name:       c.Name,
+		Hostname:   c.Config.Hostname,
+		Domain:     c.Config.Domainname,
+		Endpoints:  endpoints,
+		Ports:      c.Host.PortBindings,
+		Exposed:    c.Config.ExposedPorts,
+		PublishAll: c.Host.PublishAllPorts,
+		Published:  c.Published,
+		DNS:        c.Host,
+		Sysctls:    c.Host.Sysctls,
+		Dir:        c.Dir,
+		Host:       c.Host.NetworkMode == core.NetworkHost,
+		PID:        c.State.PID,
+	}
+}

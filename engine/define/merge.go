@@ -67,6 +67,7 @@ func mergeEnv(user, image []string) []string {
 	return merged
 }
 
+// MergeMaps is the image's map with the user's on top.
 func MergeMaps[V any](user, image map[string]V) map[string]V {
 	if len(image) == 0 {
 		return user
@@ -137,34 +138,6 @@ func ExecEnvironment(c *core.Container, spec core.ExecSpec) []string {
 	with.Config.Tty = spec.Tty
 	with.Config.Env = append(slices.Clone(c.Config.Env), spec.Env...)
 	return Environment(&with)
-}
-
-// Limits is the old limits with those of the new ones that are set.
-func Limits(old, set core.Resources) core.Resources {
-	next := old
-	for _, pair := range []struct{ to, from *int64 }{
-		{&next.CPUShares, &set.CPUShares}, {&next.NanoCPUs, &set.NanoCPUs}, {&next.CPUPeriod, &set.CPUPeriod},
-		{&next.CPUQuota, &set.CPUQuota}, {&next.CPURealtimePeriod, &set.CPURealtimePeriod},
-		{&next.CPURealtimeRuntime, &set.CPURealtimeRuntime}, {&next.Memory, &set.Memory},
-		{&next.MemoryReservation, &set.MemoryReservation}, {&next.MemorySwap, &set.MemorySwap},
-	} {
-		if *pair.from != 0 {
-			*pair.to = *pair.from
-		}
-	}
-	if set.CpusetCpus != "" {
-		next.CpusetCpus = set.CpusetCpus
-	}
-	if set.CpusetMems != "" {
-		next.CpusetMems = set.CpusetMems
-	}
-	if set.PidsLimit != nil {
-		next.PidsLimit = set.PidsLimit
-	}
-	if set.BlkioWeight != 0 {
-		next.BlkioWeight = set.BlkioWeight
-	}
-	return next
 }
 
 // RestartWanted reports whether the policy wants the container to run again after this end.

@@ -17,128 +17,229 @@ const MountSyntax = "mount"
 // Bind reads `-v`: destination, source:destination or source:destination:options.
 func Bind(spec string) (core.Mount, error) {
 	parts := strings.Split(spec, ":")
-	invalid := func() (core.Mount, error) {
+	bad := func() (core.Mount, error) {
 		return core.Mount{}, core.Invalid("invalid volume specification: '%s'", spec)
 	}
-	m := core.Mount{RW: true}
+	m := core.MountSpec{Type: core.MountVolume}
+	mode := ""
 	switch len(parts) {
 	case 1:
-		m.Destination = parts[0]
+		m.Target = parts[0]
 	case 2, 3:
-		m.Source, m.Destination = parts[0], parts[1]
-		if m.Source == "" {
-			return invalid()
+		m.Source, m.Target = parts[0], parts[1]
+		if len(parts) == 3 {
+			mode = parts[2]
 		}
 	default:
-		return invalid()
+		return bad()
 	}
-	if !filepath.IsAbs(m.Destination) {
-		return core.Mount{}, core.Invalid("invalid volume specification: '%s': invalid mount config for type \"volume\": invalid mount path: '%s' mount path must be absolute", spec, m.Destination)
+	if parts[0] == "" || len(parts) == 2 && validMode(parts[1]) {
+		return bad()
 	}
-	m.Destination = filepath.Clean(m.Destination)
-	if m.Destination == "/" {
-		return core.Mount{}, core.Invalid("invalid volume specification: '%s': invalid mount config for type \"%s\": invalid specification: destination can't be '/'", spec, bindType(m.Source))
+	if !validMode(mode) {
+		return core.Mount{}, core.Invalid("invalid mode: %s", mode)
 	}
-	m.Type = bindType(m.Source)
-	if len(parts) == 3 {
-		m.Mode = parts[2]
-		if err := applyMode(&m, spec); err != nil {
-			return core.Mount{}, err
+	if filepath.IsAbs(m.Source) {
+		m.Type = core.MountBind
+	}
+	for option := range strings.SplitSeq(mode, ",") {
+		switch modes[option] {
+		case modeAccess:
+			m.ReadOnly = option == "ro"
+		case modeCopy:
+			m.Volume = &core.VolumeOptions{NoCopy: true}
+		case modePropagation:
+			m.Bind = &core.BindOptions{Propagation: option}
 		}
 	}
-	if m.Type == core.MountVolume {
-		m.Name, m.Source = m.Source, ""
-	} else {
-		m.Source = filepath.Clean(m.Source)
-		m.Propagation = cmp.Or(m.Propagation, "rprivate")
+	mount, err := Mount(m)
+	if err != nil {
+		return core.Mount{}, core.Invalid("invalid volume specification: '%s': %w", spec, err)
 	}
-	return m, nil
+	mount.Mode = mode
+	return mount, nil
 }
 
-func bindType(source string) core.MountType {
-	if filepath.IsAbs(source) {
-		return core.MountBind
-	}
-	return core.MountVolume
+// The kinds of options in the third part of `-v`, of which each may be given once.
+const (
+	modeAccess = iota + 1
+	modeLabel
+	modePropagation
+	modeCopy
+	modeConsistency
+)
+
+// modes are the options of `-v`. Labels are for SELinux, which is off; consistency is for other systems than Linux.
+var modes = map[string]int{
+	"rw": modeAccess, "ro": modeAccess, "z": modeLabel, "Z": modeLabel, "nocopy": modeCopy,
+	"private": modePropagation, "rprivate": modePropagation, "shared": modePropagation, "rshared": modePropagation,
+	"slave": modePropagation, "rslave": modePropagation,
+	"consistent": modeConsistency, "cached": modeConsistency, "delegated": modeConsistency,
 }
 
-// applyMode reads the third part of `-v`.
-func applyMode(m *core.Mount, spec string) error {
-	for _, option := range strings.Split(m.Mode, ",") {
-		switch option {
-		case "rw", "z", "Z", "cached", "delegated", "consistent":
-		case "ro":
-			m.RW = false
-		case "nocopy":
-			if m.Type != core.MountVolume {
-				return core.Invalid("invalid volume specification: '%s': invalid mode: %s", spec, m.Mode)
-			}
-			m.NoCopy = true
-		case "rprivate", "private", "rshared", "shared", "rslave", "slave":
-			if m.Type != core.MountBind {
-				return core.Invalid("invalid volume specification: '%s': invalid mode: %s", spec, m.Mode)
-			}
-			m.Propagation = option
-		default:
-			return core.Invalid("invalid mode: %s", m.Mode)
+func validMode(mode string) bool {
+	if mode == "" {
+		return true
+	}
+	seen := map[int]bool{}
+	for option := range strings.SplitSeq(mode, ",") {
+		kind := modes[option]
+		if kind == 0 || seen[kind] {
+			return false
 		}
+		seen[kind] = true
+	}
+	return true
+}
+
+// From reads `--volumes-from`: a container and whether its volumes are read-only.
+func From(spec string) (ref string, readOnly bool, err error) {
+	if spec == "" {
+		return "", false, core.Invalid("volumes-from specification cannot be an empty string")
+	}
+	ref, mode, _ := strings.Cut(spec, ":")
+	for option := range strings.SplitSeq(mode, ",") {
+		if kind := modes[option]; !validMode(mode) || kind == modePropagation || kind == modeCopy {
+			return "", false, core.Invalid("invalid mode: %s", mode)
+		}
+		readOnly = readOnly || option == "ro"
+	}
+	return ref, readOnly, nil
+}
+
+// checkTarget refuses places where nothing can be mounted.
+func checkTarget(target string) error {
+	if filepath.Clean(target) == "/" {
+		return core.Invalid("invalid specification: destination can't be '/'")
+	}
+	return checkAbsolute(target)
+}
+
+func checkAbsolute(path string) error {
+	if !filepath.IsAbs(path) {
+		return core.Invalid("invalid mount path: '%s' mount path must be absolute", path)
 	}
 	return nil
 }
 
 // Mount checks `--mount`.
 func Mount(spec core.MountSpec) (core.Mount, error) {
-	bad := func(format string, args ...any) (core.Mount, error) {
-		return core.Mount{}, core.Invalid("invalid mount config for type %q: "+format, append([]any{spec.Type}, args...)...)
+	m, err := mountOf(spec)
+	if err != nil {
+		return core.Mount{}, core.Invalid("invalid mount config for type %q: %w", spec.Type, err)
+	}
+	return m, nil
+}
+
+func mountOf(spec core.MountSpec) (core.Mount, error) {
+	if err := exclusive(spec); err != nil {
+		return core.Mount{}, err
 	}
 	if spec.Target == "" {
-		return bad("field Target must not be empty")
+		return core.Mount{}, core.Invalid("field Target must not be empty")
 	}
-	if !filepath.IsAbs(spec.Target) {
-		return bad("invalid mount path: '%s' mount path must be absolute", spec.Target)
+	if err := checkTarget(spec.Target); err != nil {
+		return core.Mount{}, err
 	}
 	m := core.Mount{Type: spec.Type, Destination: filepath.Clean(spec.Target), RW: !spec.ReadOnly}
-	if m.Destination == "/" {
-		return bad("invalid specification: destination can't be '/'")
-	}
 	switch spec.Type {
 	case core.MountBind:
-		if spec.Source == "" {
-			return bad("field Source must not be empty")
-		}
-		if !filepath.IsAbs(spec.Source) {
-			return bad("invalid mount path: '%s' mount path must be absolute", spec.Source)
-		}
-		if spec.Volume != nil || spec.Tmpfs != nil {
-			return bad("field VolumeOptions must not be specified")
-		}
-		m.Source, m.Mode, m.Propagation = filepath.Clean(spec.Source), MountSyntax, "rprivate"
-		if o := spec.Bind; o != nil {
-			m.Propagation = cmp.Or(o.Propagation, "rprivate")
-			m.NonRecursive, m.ReadOnlyNonRecursive, m.ReadOnlyForceRecursive = o.NonRecursive, o.ReadOnlyNonRecursive, o.ReadOnlyForceRecursive
-			if o.CreateMountpoint {
-				m.Mode = ""
-			}
-		}
+		return m, bindOf(spec, &m)
 	case core.MountVolume:
-		if spec.Bind != nil || spec.Tmpfs != nil {
-			return bad("field BindOptions must not be specified")
-		}
 		m.Name = spec.Source
 		if o := spec.Volume; o != nil {
 			m.NoCopy, m.Subpath, m.Driver = o.NoCopy, o.Subpath, o.Driver
+			if o.Subpath != "" && m.Name == "" {
+				return m, core.Invalid("must not set Subpath when using anonymous volumes")
+			}
 		}
+		return m, checkSubpath(m.Subpath)
 	case core.MountTmpfs:
 		if spec.Source != "" {
-			return bad("field Source must not be specified")
+			return m, core.Invalid("field Source must not be specified")
 		}
 		m.Options = tmpfsOptions(spec)
+		return m, checkTmpfsOptions(spec.Tmpfs)
 	case core.MountImage:
-		m.Name = spec.Source
-	default:
-		return core.Mount{}, core.Invalid("invalid mount config for type %q: mount type unknown", spec.Type)
+		if spec.Source == "" {
+			return m, core.Invalid("field Source must not be empty")
+		}
+		m.Name, m.RW = spec.Source, false
+		if spec.Image != nil {
+			m.Subpath = spec.Image.Subpath
+		}
+		return m, checkSubpath(m.Subpath)
 	}
-	return m, nil
+	return m, core.Invalid("mount type unknown")
+}
+
+// exclusive refuses options of another type than the mount's.
+func exclusive(spec core.MountSpec) error {
+	for _, o := range []struct {
+		given bool
+		of    core.MountType
+		name  string
+	}{
+		{spec.Bind != nil, core.MountBind, "BindOptions"}, {spec.Volume != nil, core.MountVolume, "VolumeOptions"},
+		{spec.Image != nil, core.MountImage, "ImageOptions"}, {spec.Tmpfs != nil, core.MountTmpfs, "TmpfsOptions"},
+	} {
+		if o.given && spec.Type != o.of {
+			return core.Invalid("field %s must not be specified", o.name)
+		}
+	}
+	return nil
+}
+
+func checkSubpath(path string) error {
+	if path != "" && !filepath.IsLocal(path) {
+		return core.Invalid("subpath must be a relative path within the volume")
+	}
+	return nil
+}
+
+func bindOf(spec core.MountSpec, m *core.Mount) error {
+	if spec.Source == "" {
+		return core.Invalid("field Source must not be empty")
+	}
+	o := core.BindOptions{}
+	if spec.Bind != nil {
+		o = *spec.Bind
+	}
+	switch {
+	case o.Propagation != "" && modes[o.Propagation] != modePropagation:
+		return core.Invalid("invalid propagation mode: %s", o.Propagation)
+	case o.ReadOnlyNonRecursive && !spec.ReadOnly:
+		return core.Invalid("mount options conflict: !ReadOnly && BindOptions.ReadOnlyNonRecursive")
+	case o.ReadOnlyForceRecursive && !spec.ReadOnly:
+		return core.Invalid("mount options conflict: !ReadOnly && BindOptions.ReadOnlyForceRecursive")
+	case o.ReadOnlyNonRecursive && o.ReadOnlyForceRecursive:
+		return core.Invalid("mount options conflict: ReadOnlyNonRecursive && BindOptions.ReadOnlyForceRecursive")
+	}
+	m.Source, m.Propagation, m.Mode = filepath.Clean(spec.Source), cmp.Or(o.Propagation, "rprivate"), MountSyntax
+	m.NonRecursive, m.ReadOnlyNonRecursive, m.ReadOnlyForceRecursive = o.NonRecursive, o.ReadOnlyNonRecursive, o.ReadOnlyForceRecursive
+	if o.CreateMountpoint {
+		m.Mode = ""
+	}
+	return checkAbsolute(spec.Source)
+}
+
+// checkTmpfsOptions refuses options that Docker's API does not have for a tmpfs of `--mount`.
+func checkTmpfsOptions(o *core.TmpfsOptions) error {
+	if o == nil {
+		return nil
+	}
+	for _, pair := range o.Options {
+		if len(pair) < 1 || len(pair) > 2 {
+			return core.Invalid("invalid option array length")
+		}
+		if pair[0] != "exec" && pair[0] != "noexec" {
+			return core.Invalid("invalid option: %s", pair[0])
+		}
+	}
+	if o.SizeBytes < 0 {
+		return core.Invalid("invalid tmpfs size: %d", o.SizeBytes)
+	}
+	return nil
 }
 
 func tmpfsOptions(spec core.MountSpec) []string {
@@ -160,6 +261,37 @@ func tmpfsOptions(spec core.MountSpec) []string {
 	return options
 }
 
+// tmpfsFlags and tmpfsValues are what `--tmpfs` takes behind the colon.
+var (
+	tmpfsFlags = []string{
+		"defaults", "ro", "rw", "suid", "nosuid", "dev", "nodev", "exec", "noexec", "sync", "async", "dirsync", "remount",
+		"mand", "nomand", "atime", "noatime", "diratime", "nodiratime", "bind", "rbind", "unbindable", "runbindable", "private",
+		"rprivate", "shared", "rshared", "slave", "rslave", "relatime", "norelatime", "strictatime", "nostrictatime",
+	}
+	tmpfsValues = []string{"size", "mode", "uid", "gid", "nr_inodes", "nr_blocks", "mpol"}
+)
+
+func checkTmpfs(tmpfs map[string]string) error {
+	for destination, options := range tmpfs {
+		if err := checkTarget(destination); err != nil {
+			return err
+		}
+		for option := range strings.SplitSeq(options, ",") {
+			key, value, hasValue := strings.Cut(option, "=")
+			switch {
+			case option == "", !hasValue && slices.Contains(tmpfsFlags, key):
+			case hasValue && slices.Contains(tmpfsValues, key):
+			case hasValue:
+				return core.Invalid("invalid tmpfs option %q", []string{key, value})
+			default:
+				return core.Invalid("invalid tmpfs option %q", option)
+			}
+		}
+	}
+	return nil
+}
+
+// BindOptions are the options with which a bind, a volume or an image is mounted.
 func BindOptions(m core.Mount) []string {
 	options := []string{"rbind"}
 	if m.NonRecursive {

@@ -299,6 +299,11 @@ func (s *Sandboxes) Rename(context.Context, core.ContainerID, string) error {
 	return s.Calls.Note("sandbox rename")
 }
 
+// Relink does nothing.
+func (s *Sandboxes) Relink(context.Context, core.ContainerID, []string) error {
+	return s.Calls.Note("sandbox relink")
+}
+
 // Restore keeps what it is given.
 func (s *Sandboxes) Restore(_ context.Context, sandboxes []core.Sandbox) error {
 	s.Restored = sandboxes
@@ -436,6 +441,7 @@ func (Logs) Remove(context.Context, string) error { return nil }
 type emptyLog struct{}
 
 func (emptyLog) Next() (core.LogLine, error) { return core.LogLine{}, io.EOF }
+func (emptyLog) Buffered() bool              { return false }
 func (emptyLog) Close() error                { return nil }
 
 // Journal keeps events in memory.

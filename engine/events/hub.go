@@ -3,7 +3,6 @@ package events
 
 import (
 	"context"
-	"maps"
 	"sync"
 	"time"
 
@@ -44,18 +43,6 @@ func (e *Hub) Publish(event core.Event) {
 	}
 	e.journal.Append(event)
 	e.bus.Publish(event)
-}
-
-// Container publishes an event of a container: its labels, image and name go along, as in Docker.
-func (e *Hub) Container(c *core.Container, action string, attributes map[string]string) {
-	all := make(map[string]string, len(c.Config.Labels)+len(attributes)+2)
-	maps.Copy(all, c.Config.Labels)
-	if c.Config.Image != "" {
-		all["image"] = c.Config.Image
-	}
-	all["name"] = c.Name
-	maps.Copy(all, attributes)
-	e.Publish(core.Event{Type: "container", Action: action, ID: string(c.ID), Attributes: all})
 }
 
 // Follow replays what the journal has since the given moment and goes on with what happens, until the given moment

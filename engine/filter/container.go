@@ -16,14 +16,17 @@ import (
 // listKeys are the filters of `ps`.
 var listKeys = []string{"ancestor", "before", "exited", "expose", "health", "id", "is-task", "isolation", "label", "name", "network", "publish", "since", "status", "volume"}
 
+// states are the values of the filter status.
+var states = []string{"created", "running", "paused", "restarting", "removing", "exited", "dead"}
+
 // Containers makes one condition of the options of `ps`. created finds a container and tells when it was made.
 func Containers(options core.ContainerListOptions, created func(ref string) (time.Time, error)) (func(*core.Container) bool, error) {
 	if err := Keys(options.Filters, listKeys); err != nil {
 		return nil, err
 	}
 	for _, value := range options.Filters["status"] {
-		if !slices.Contains([]string{"created", "running", "paused", "restarting", "removing", "exited", "dead"}, value) {
-			return nil, core.Invalid("invalid filter 'status=%s'", value)
+		if !slices.Contains(states, value) {
+			return nil, core.Invalid("invalid filter 'status=%s': invalid value for state (%s): must be one of %s", value, value, strings.Join(states, ", "))
 		}
 	}
 	for _, value := range options.Filters["exited"] {

@@ -42,7 +42,7 @@ func eventHolds(event core.Event, key string, values []string) bool {
 				return true
 			}
 		case "container", "network", "volume", "daemon", "plugin", "builder":
-			if event.Type == key && (strings.HasPrefix(event.ID, value) || event.Attributes["name"] == strings.TrimPrefix(value, "/")) {
+			if event.Type == key && (strings.HasPrefix(event.ID, value) || strings.HasPrefix(event.Attributes["name"], strings.TrimPrefix(value, "/"))) {
 				return true
 			}
 		}

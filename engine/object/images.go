@@ -12,11 +12,12 @@ import (
 type Images struct {
 	port       ImagePort
 	containers Containers
+	events     Publisher
 }
 
 // NewImages makes the noun.
-func NewImages(port ImagePort, containers Containers) *Images {
-	return &Images{port: port, containers: containers}
+func NewImages(port ImagePort, containers Containers, events Publisher) *Images {
+	return &Images{port: port, containers: containers, events: events}
 }
 
 // Usage measures every image, and all together.
@@ -102,7 +103,7 @@ func (s *Images) checkUsers(image core.Image, ref string, byID, force bool) erro
 				return core.Conflict("conflict: unable to delete %s (cannot be forced) - image is being used by running container %s", image.ID.Short(), c.ID.Short())
 			}
 			if !force {
-				return core.Conflict("conflict: unable to remove repository reference %q (must force) - container %s is using its referenced image %s", ref, c.ID.Short(), image.ID.Short())
+				return core.Conflict("conflict: unable to delete %s (must be forced) - container %s is using its referenced image %s", tagged(ref), c.ID.Short(), image.ID.Short())
 			}
 			return core.Conflict("conflict: unable to delete %s (cannot be forced) - image is being used by running container %s", ref, c.ID.Short())
 		}
@@ -114,11 +115,23 @@ func (s *Images) checkUsers(image core.Image, ref string, byID, force bool) erro
 	if byID {
 		return core.Conflict("conflict: unable to delete %s (must be forced) - image is being used by stopped container %s", image.ID.Short(), stopped.ID.Short())
 	}
-	return core.Conflict("conflict: unable to remove repository reference %q (must force) - container %s is using its referenced image %s", ref, stopped.ID.Short(), image.ID.Short())
+	return core.Conflict("conflict: unable to delete %s (must be forced) - container %s is using its referenced image %s", tagged(ref), stopped.ID.Short(), image.ID.Short())
+}
+
+// tagged is a reference with the tag that it means when it names none.
+func tagged(ref string) string {
+	if strings.Contains(ref[strings.LastIndex(ref, "/")+1:], ":") {
+		return ref
+	}
+	return ref + ":latest"
 }
 
 // Prune removes images that no container stands on: those without a name, or with dangling=false all.
 func (s *Images) Prune(ctx context.Context, filters core.Filters) (core.Pruned, error) {
 	users := s.users()
-	return s.port.Prune(ctx, filters, func(id core.ImageID) bool { return len(users[id]) > 0 })
+	pruned, err := s.port.Prune(ctx, filters, func(id core.ImageID) bool { return len(users[id]) > 0 })
+	if err == nil {
+		s.events.Publish(pruned.Event("image"))
+	}
+	return pruned, err
 }

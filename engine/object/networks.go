@@ -165,6 +165,7 @@ func (t *Networks) Prune(ctx context.Context, filters core.Filters) (core.Pruned
 		}
 		pruned.Deleted = append(pruned.Deleted, n.Name)
 	}
+	t.events.Publish(pruned.Event("network"))
 	return pruned, nil
 }
 
@@ -175,10 +176,15 @@ func (t *Networks) Connect(ctx context.Context, ref, container string, endpoint 
 		return err
 	}
 	id, err := t.containers.Connect(ctx, container, n, endpoint)
-	if err == nil {
+	if err == nil && t.running(id) {
 		t.publish(n, "connect", map[string]string{"container": string(id)})
 	}
 	return err
+}
+
+// running reports whether a container runs: one that does not is told to be in its networks when it starts.
+func (t *Networks) running(id core.ContainerID) bool {
+	return slices.ContainsFunc(t.containers.Views(), func(c *core.Container) bool { return c.ID == id && c.State.Running() })
 }
 
 // Disconnect takes a container out of a network.
@@ -188,7 +194,7 @@ func (t *Networks) Disconnect(ctx context.Context, ref, container string, force 
 		return err
 	}
 	id, err := t.containers.Disconnect(ctx, container, n, force)
-	if err == nil {
+	if err == nil && t.running(id) {
 		t.publish(n, "disconnect", map[string]string{"container": string(id)})
 	}
 	return err

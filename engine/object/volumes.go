@@ -196,5 +196,6 @@ func (t *Volumes) Prune(ctx context.Context, filters core.Filters) (core.Pruned,
 		pruned.Deleted = append(pruned.Deleted, v.Name)
 		pruned.Reclaimed += uint64(size)
 	}
+	t.events.Publish(pruned.Event("volume"))
 	return pruned, nil
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/berth-engine/berth/core"
@@ -47,18 +48,28 @@ type Parts struct {
 	Volumes    Volumes
 	Cache      BuildCache
 	Events     Events
-	Info       core.Info // what never changes while the daemon runs
+	Info       core.Info // what seldom changes while the daemon runs, see Reload
 }
 
 // System is the whole.
-type System struct{ parts Parts }
+type System struct {
+	parts Parts
+	info  atomic.Pointer[core.Info]
+}
 
 // New makes the noun.
-func New(parts Parts) *System { return &System{parts} }
+func New(parts Parts) *System {
+	s := &System{parts: parts}
+	s.Reload(parts.Info)
+	return s
+}
+
+// Reload changes what Info says of the daemon.
+func (s *System) Reload(info core.Info) { s.info.Store(&info) }
 
 // Info is what the daemon knows of itself and its host.
 func (s *System) Info(ctx context.Context) (core.Info, error) {
-	info := s.parts.Info
+	info := *s.info.Load()
 	for _, c := range s.parts.Containers.Views() {
 		switch c.State.Status {
 		case core.StatusRunning:

@@ -30,12 +30,30 @@ type Decoder struct {
 
 	rawAttrs []byte            // what attrs was made of: it is the same on every line of a container
 	attrs    map[string]string // not changed once made
+
+	// tail is what stood behind the text of the last record: the same on all lines that came from the container at once.
+	// record is what it says.
+	tail   []byte
+	record Record
 }
+
+// head is what a line that Append writes begins with.
+const head = `{"log":"`
 
 // Decode reads one line of a log file, with or without its line feed. It works inside the line: line is changed, and
 // the record's Log points into it; Attrs is shared between records. The form that Append writes is read quickly, any other JSON with the same fields
 // slowly; what is neither gives ErrGarbage.
 func (d *Decoder) Decode(line []byte) (Record, error) {
+	if n := len(line) - len(d.tail); n > len(head) && len(d.tail) > 0 && string(line[n:]) == string(d.tail) && string(line[:len(head)]) == head {
+		// A quote inside would end the text, and what follows would be no tail.
+		if text := line[len(head):n]; bytes.IndexByte(text, '"') < 0 {
+			if log, ok := unescape(text); ok {
+				r := d.record
+				r.Log = log
+				return r, nil
+			}
+		}
+	}
 	if r, ok := d.decodeUsual(line); ok {
 		return r, nil
 	}
@@ -44,7 +62,7 @@ func (d *Decoder) Decode(line []byte) (Record, error) {
 
 // decodeUsual knows exactly the form that Append writes. It changes line only once all of it has been understood.
 func (d *Decoder) decodeUsual(line []byte) (r Record, ok bool) {
-	rest, ok := bytes.CutPrefix(line, []byte(`{"log":"`))
+	rest, ok := bytes.CutPrefix(line, []byte(head))
 	if !ok {
 		return r, false
 	}
@@ -52,7 +70,7 @@ func (d *Decoder) decodeUsual(line []byte) (r Record, ok bool) {
 	if end < 0 {
 		return r, false
 	}
-	text := rest[:end]
+	text, tail := rest[:end], rest[end:]
 	rest, ok = bytes.CutPrefix(rest[end:], []byte(`","stream":"std`))
 	if !ok || len(rest) < 4 {
 		return r, false
@@ -85,6 +103,7 @@ func (d *Decoder) decodeUsual(line []byte) (r Record, ok bool) {
 	if r.Time, ok = d.time(stamp); !ok {
 		return r, false
 	}
+	d.tail, d.record = append(d.tail[:0], tail...), r
 	r.Log, ok = unescape(text)
 	return r, ok
 }

@@ -8,6 +8,8 @@
 package jsonlog
 
 import (
+	"encoding/binary"
+	"math/bits"
 	"slices"
 	"time"
 	"unicode/utf8"
@@ -19,6 +21,11 @@ type Encoder struct {
 	attrs  []byte // `,"attrs":{…}`, or empty
 	second int64
 	stamp  []byte // `2006-01-02T15:04:05` of second
+
+	// tail is what the last record ended with: its stream was stderr, its time at.
+	stderr bool
+	at     time.Time
+	tail   []byte
 }
 
 // NewEncoder makes an encoder that adds the attributes, in the order of their keys, to every record.
@@ -38,9 +45,9 @@ func NewEncoder(attrs map[string]string) *Encoder {
 		} else {
 			e.attrs = append(e.attrs, `,"`...)
 		}
-		e.attrs = appendEscaped(e.attrs, []byte(key))
+		e.attrs = AppendEscaped(e.attrs, []byte(key))
 		e.attrs = append(e.attrs, `":"`...)
-		e.attrs = appendEscaped(e.attrs, []byte(attrs[key]))
+		e.attrs = AppendEscaped(e.attrs, []byte(attrs[key]))
 		e.attrs = append(e.attrs, '"')
 	}
 	e.attrs = append(e.attrs, '}')
@@ -50,16 +57,25 @@ func NewEncoder(attrs map[string]string) *Encoder {
 // Append appends one record and its line feed to buffer.
 func (e *Encoder) Append(buffer []byte, stderr bool, t time.Time, line []byte) []byte {
 	buffer = append(buffer, `{"log":"`...)
-	buffer = appendEscaped(buffer, line)
-	if stderr {
-		buffer = append(buffer, `","stream":"stderr"`...)
-	} else {
-		buffer = append(buffer, `","stream":"stdout"`...)
+	buffer = AppendEscaped(buffer, line)
+	if stderr != e.stderr || !t.Equal(e.at) || e.tail == nil {
+		e.stderr, e.at = stderr, t
+		e.tail = e.appendTail(e.tail[:0])
 	}
-	buffer = append(buffer, e.attrs...)
-	buffer = append(buffer, `,"time":"`...)
-	buffer = e.appendTime(buffer, t)
-	return append(buffer, "\"}\n"...)
+	return append(buffer, e.tail...)
+}
+
+// appendTail writes what comes behind the line: lines that were read together have it in common.
+func (e *Encoder) appendTail(tail []byte) []byte {
+	if e.stderr {
+		tail = append(tail, `","stream":"stderr"`...)
+	} else {
+		tail = append(tail, `","stream":"stdout"`...)
+	}
+	tail = append(tail, e.attrs...)
+	tail = append(tail, `,"time":"`...)
+	tail = e.appendTime(tail, e.at)
+	return append(tail, "\"}\n"...)
 }
 
 // appendTime writes RFC 3339 in UTC with as many digits of the fraction as needed, as time.RFC3339Nano.
@@ -96,10 +112,43 @@ var plain = func() (table [256]bool) {
 	return table
 }()
 
-// appendEscaped appends the inside of a JSON string. Bytes that are no UTF-8 become the replacement character.
-func appendEscaped(buffer, s []byte) []byte {
+// Bytes in eight places of a word.
+const (
+	ones  = 0x0101010101010101
+	highs = 0x8080808080808080
+)
+
+// plainRun counts bytes at the beginning of s that stand for themselves, eight at a time; what is left of a group that
+// has another one is for a closer look.
+func plainRun(s []byte) (n int) {
+	for ; len(s) >= 8; s = s[8:] {
+		v := binary.LittleEndian.Uint64(s)
+		// A subtraction of ones sets the high bit of a byte that was zero (or above 0x80), and by a borrow perhaps that of
+		// one behind it: the lowest bit that is set is right.
+		found := v | (v - ones*0x20) // not ASCII; control characters
+		for _, pair := range [3]uint64{
+			(v &^ (ones * 0x04)) ^ ones*'"', // " and &, which differ in one bit
+			(v &^ (ones * 0x02)) ^ ones*'<', // < and >
+			v ^ ones*'\\',
+		} {
+			found |= (pair - ones) &^ pair
+		}
+		if found &= highs; found != 0 {
+			return n + bits.TrailingZeros64(found)/8
+		}
+		n += 8
+	}
+	return n
+}
+
+// AppendEscaped appends the inside of a JSON string. Bytes that are no UTF-8 become the replacement character.
+func AppendEscaped(buffer, s []byte) []byte {
 	start := 0
 	for i := 0; i < len(s); {
+		if n := plainRun(s[i:]); n > 0 {
+			i += n
+			continue
+		}
 		b := s[i]
 		if plain[b] {
 			i++

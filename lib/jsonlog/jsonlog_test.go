@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 )
 
 var noon = time.Date(2026, 11, 23, 12, 0, 0, 120, time.UTC)
@@ -104,12 +105,29 @@ func TestDecodeGarbage(t *testing.T) {
 
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"log":"\u00e9\n","stream":"stdout","attrs":{"a":"b"},"time":"2026-11-23T11:00:00.5Z"}`))
+	f.Add([]byte(`{"log":"a\\","stream":"stdout","time":"2026-11-23T11:00:00.5Z"}`))
+	f.Add([]byte(`{"log":"a\","stream":"stdout","time":"2026-11-23T11:00:00.5Z"}`))
+	f.Add([]byte("{\"log\":\"a\x9f\",\"stream\":\"stdout\",\"time\":\"2026-11-23T11:00:00.5Z\"}"))
+	f.Add([]byte(`{"log":"<a\u0026\u003c>\ufffd 0123456789","stream":"stderr","time":"2026-11-23T11:00:00Z"}`))
 	f.Fuzz(func(t *testing.T, line []byte) {
 		slow, slowErr := decodeAny(line)
+		if !utf8.Valid(line) { // the quick way gives such bytes on as they are, which Append never writes
+			slowErr = ErrGarbage
+		}
 		var d Decoder
 		quick, ok := d.decodeUsual(bytes.Clone(line))
 		if ok && slowErr == nil && !same(quick, slow) {
 			t.Fatalf("quick %+v, slow %+v", quick, slow)
+		}
+		// After another record, and after itself, a line means the same.
+		for _, before := range []string{`{"log":"x\n","stream":"stdout","time":"2026-11-23T11:00:00.5Z"}`, string(line)} {
+			if _, err := d.Decode([]byte(before)); err != nil && before != string(line) {
+				t.Fatal(err)
+			}
+			again, err := d.Decode(bytes.Clone(line))
+			if utf8.Valid(line) && (err == nil) != (slowErr == nil || ok) || err == nil && slowErr == nil && !same(again, slow) || err == nil && ok && !same(again, quick) {
+				t.Fatalf("again %+v, %v, slow %+v, %v", again, err, slow, slowErr)
+			}
 		}
 		back := NewEncoder(nil).Append(nil, false, noon, line)
 		var fields struct{ Log string }

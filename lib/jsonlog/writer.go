@@ -21,7 +21,7 @@ type Options struct {
 }
 
 // flushAt is how many bytes gather before they are written without being asked.
-const flushAt = 64 << 10
+const flushAt = 128 << 10
 
 // Writer appends records to a log file and rotates it: the current file is path, the one before path.1 (path.1.gz
 // when compressed), and so on. It has no timer: the owner calls Flush when it has nothing more to write right now.

@@ -25,6 +25,10 @@ type Facts struct {
 	CgroupV2    bool            // only the unified hierarchy (cgroups(7)); a hybrid host is a v1 host
 	Controllers map[string]bool // "memory", "cpu", "pids", …
 	Seccomp     bool
+	Realtime    bool   // cgroups can give real-time processes a share of the processors
+	BlockWeight bool   // cgroups can share block devices out by weight
+	Processors  string // that cgroups may use: "0-3"
+	MemoryNodes string
 }
 
 // Read asks the kernel and /etc/os-release.
@@ -54,6 +58,7 @@ func Read() (Facts, error) {
 	var fs unix.Statfs_t
 	f.CgroupV2 = unix.Statfs("/sys/fs/cgroup", &fs) == nil && fs.Type == unix.CGROUP2_SUPER_MAGIC
 	f.readControllers()
+	f.readAbilities()
 	_, err = os.Stat("/proc/self/seccomp_cache")
 	f.Seccomp = err == nil || seccompInStatus()
 	return f, nil
@@ -85,6 +90,34 @@ func (f *Facts) readControllers() {
 			f.Controllers[fields[0]] = true
 		}
 	}
+}
+
+// readAbilities looks for files of the cgroup file systems that only some kernels have.
+func (f *Facts) readAbilities() {
+	has := func(names ...string) bool {
+		for _, name := range names {
+			if _, err := os.Stat("/sys/fs/cgroup/" + name); err == nil {
+				return true
+			}
+		}
+		return false
+	}
+	first := func(names ...string) string {
+		for _, name := range names {
+			if text, err := os.ReadFile("/sys/fs/cgroup/" + name); err == nil {
+				return strings.TrimSpace(string(text))
+			}
+		}
+		return ""
+	}
+	if f.CgroupV2 {
+		f.BlockWeight = f.Controllers["io"] // io.weight is in every cgroup but the root
+	} else {
+		f.Realtime = has("cpu/cpu.rt_runtime_us", "cpu,cpuacct/cpu.rt_runtime_us")
+		f.BlockWeight = has("blkio/blkio.weight", "blkio/blkio.bfq.io_serviced") // the root has no weight of its own
+	}
+	f.Processors = first("cpuset.cpus.effective", "cpuset/cpuset.cpus")
+	f.MemoryNodes = first("cpuset.mems.effective", "cpuset/cpuset.mems")
 }
 
 // distribution reads os-release(5).

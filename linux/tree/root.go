@@ -22,7 +22,7 @@ import (
 // long as the file is open. over is any folder that is not part of the root file system; the mount covers it in a
 // namespace of its own, so that the host does not notice.
 func OpenRoot(mounts []core.FSMount, over string) (root *os.File, err error) {
-	mounts = readOnly(mounts)
+	mounts = ReadOnly(mounts)
 	OnOwnThread(func() { root, err = openRoot(mounts, over) })
 	return root, err
 }
@@ -69,9 +69,9 @@ func openRoot(mounts []core.FSMount, over string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), over), nil
 }
 
-// readOnly turns overlays with a writable layer into ones that only read it: a layer may be written through one mount
+// ReadOnly turns overlays with a writable layer into ones that only read it: a layer may be written through one mount
 // at a time.
-func readOnly(mounts []core.FSMount) []core.FSMount {
+func ReadOnly(mounts []core.FSMount) []core.FSMount {
 	mounts = slices.Clone(mounts)
 	for i, m := range mounts {
 		var upper string

@@ -3,6 +3,9 @@
 //
 // The runtime asks with a number (Seq) and the shim answers with the same number; what happens by itself (Exit,
 // Detached) has none. Every message names its container.
+//
+// A shim has one connection to the daemon that started it, for what is about the shim as a whole (Prepare, Converse), and
+// one for each container that it serves.
 package wire
 
 import (
@@ -11,6 +14,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/berth-engine/berth/core"
+	"github.com/berth-engine/berth/core/logopt"
 )
 
 // Message is one message. Exactly one of the pointers is set.
@@ -20,17 +24,19 @@ type Message struct {
 	// Process is a further process of the container; empty: the first one.
 	Process core.ExecID `json:"process,omitempty"`
 
-	Prepare *Prepare `json:"prepare,omitempty"`
-	Start   *Start   `json:"start,omitempty"`
-	Exec    *Exec    `json:"exec,omitempty"`
-	Attach  *Attach  `json:"attach,omitempty"`
-	Resize  *Resize  `json:"resize,omitempty"`
-	Signal  *Signal  `json:"signal,omitempty"`
-	Freeze  *Freeze  `json:"freeze,omitempty"`
-	Update  *Update  `json:"update,omitempty"`
-	Delete  *Delete  `json:"delete,omitempty"`
-	Ask     *Ask     `json:"ask,omitempty"`
-	Noted   *Noted   `json:"noted,omitempty"`
+	Prepare  *Prepare  `json:"prepare,omitempty"`
+	Converse *Converse `json:"converse,omitempty"`
+
+	Start  *Start  `json:"start,omitempty"`
+	Exec   *Exec   `json:"exec,omitempty"`
+	Attach *Attach `json:"attach,omitempty"`
+	Resize *Resize `json:"resize,omitempty"`
+	Signal *Signal `json:"signal,omitempty"`
+	Freeze *Freeze `json:"freeze,omitempty"`
+	Update *Update `json:"update,omitempty"`
+	Delete *Delete `json:"delete,omitempty"`
+	Ask    *Ask    `json:"ask,omitempty"`
+	Noted  *Noted  `json:"noted,omitempty"`
 
 	Reply    *Reply    `json:"reply,omitempty"`
 	Exit     *Exit     `json:"exit,omitempty"`
@@ -43,26 +49,47 @@ type Prepare struct {
 	Cache   string              `json:"cache,omitempty"`
 }
 
+// Converse opens the conversation about one more container. Its file: the shim's end of the connection.
+type Converse struct{}
+
 // Start runs the container's first process. Its files: the network namespace when NetNS is set, then one connection
 // for each Attach.
 type Start struct {
 	Spec *specs.Spec    `json:"spec"`
 	Root []core.FSMount `json:"root"`
+	// Parts are mounted before the spec's mounts, below Dir: the spec finds them at PartsName/0, PartsName/1, …
+	Parts []Part `json:"parts,omitempty"`
 	// Who is looked up in the image's passwd and group.
 	Who   Who  `json:"who"`
 	NetNS bool `json:"netns,omitempty"`
 	// ShareIPC is the process whose /dev/shm the container sees too; 0: none.
-	ShareIPC int      `json:"share_ipc,omitempty"`
-	Streams  Streams  `json:"streams"`
-	Log      *Log     `json:"log,omitempty"`
-	Attach   []Attach `json:"attach,omitempty"`
+	ShareIPC int     `json:"share_ipc,omitempty"`
+	Streams  Streams `json:"streams"`
+	// Log is where output goes besides the clients; nil: nowhere.
+	Log    *logopt.Plan `json:"log,omitempty"`
+	Attach []Attach     `json:"attach,omitempty"`
 	// Dir is the shim's folder: socket, exit record, root file system. Cache keeps compiled seccomp programs.
 	Dir   string `json:"dir"`
 	Cache string `json:"cache,omitempty"`
 	// HostMounts: the shim lives in the host's mount namespace and must unmount the root itself.
 	HostMounts bool `json:"host_mounts,omitempty"`
+	// Program is the OCI runtime that runs the container; nil: libcontainer in the shim.
+	Program *Program `json:"program,omitempty"`
 	// Init runs the shim's binary, which the spec mounts at InitPath, as a small init in front of the command.
 	Init bool `json:"init,omitempty"`
+}
+
+// Program is an OCI runtime that is a program of its own.
+type Program struct {
+	Path string   `json:"path"`
+	Args []string `json:"args,omitempty"` // before every command
+}
+
+// Part is what is mounted of an image (Below), or of a folder: all of it, or what Subpath names without leaving it.
+type Part struct {
+	Below   []core.FSMount `json:"below,omitempty"`
+	Source  string         `json:"source,omitempty"`
+	Subpath string         `json:"subpath,omitempty"`
 }
 
 // Who says as whom a process runs.
@@ -77,16 +104,6 @@ type Streams struct {
 	Height, Width uint `json:",omitempty"`
 	OpenStdin     bool `json:"open_stdin,omitempty"`
 	StdinOnce     bool `json:"stdin_once,omitempty"`
-}
-
-// Log is the file that output is written to, as lib/jsonlog does it.
-type Log struct {
-	Path     string `json:"path"`
-	MaxSize  int64  `json:"max_size,omitempty"`
-	MaxFiles int    `json:"max_files,omitempty"`
-	Compress bool   `json:"compress,omitempty"`
-	// Attrs are written with each record (`--log-opt labels=…`).
-	Attrs map[string]string `json:"attrs,omitempty"`
 }
 
 // Exec runs a further process. Its file: the connection of Attach, when there is one.
@@ -128,7 +145,7 @@ type Update struct {
 	Resources *specs.LinuxResources `json:"resources"`
 }
 
-// Delete ends what is left of the container and, after the answer, the shim.
+// Delete ends what is left of the container and, after the answer, the conversation.
 type Delete struct{}
 
 // Noted answers the Exit of a further process: the daemon has it, and would tell whoever asks.
@@ -154,6 +171,7 @@ const (
 	KindInternal Kind = ""        // the fault is ours or the machine's
 	KindInvalid  Kind = "invalid" // the user asked for what can't be: a sentence as it is
 	KindCreate   Kind = "create"  // the OCI part of a start failed: gets Docker's prefix
+	KindLog      Kind = "log"     // the log driver could not be made ready: gets Docker's prefix
 	KindExec     Kind = "exec"    // the OCI part of an exec failed: gets Docker's prefix
 	KindGone     Kind = "gone"    // the process is not there any more
 )
@@ -189,6 +207,9 @@ const (
 	ExitName   = "exit.json"
 	StateName  = "state.json"
 )
+
+// PartsName is the folder of a shim's folder in which parts of images and volumes are mounted.
+const PartsName = "parts"
 
 // InitPath is where `--init` shows the shim's binary in a container. The name is what ps shows with Docker.
 const InitPath = "/sbin/docker-init"

@@ -21,6 +21,7 @@ func TestDockerCLI(t *testing.T) {
 		{"run: published ports", runPorts},
 		{"run: restart policies", runRestart},
 		{"run: health", runHealth},
+		{"run: further options", runOptions},
 		{"run: signals", runSignals},
 		{"attach and detach", attach},
 		{"exec", execute},

@@ -25,6 +25,7 @@ const limit = time.Minute
 // suite is what the tests of one daemon share.
 type suite struct {
 	d      *daemon.Daemon
+	host   string // its address
 	bin    string // folder of our programs
 	docker string // path of the genuine client
 	config string // its folder of settings, with the plugin
@@ -37,6 +38,7 @@ func newSuite(t *testing.T, number int, args ...string) *suite {
 	s := &suite{bin: daemon.Programs(t), rootfs: daemon.RootFS(t)}
 	s.docker, s.config = clients(t)
 	s.d = daemon.New(t, daemon.Options{Bin: s.bin, Net: network, Number: number, Args: args})
+	s.host = s.d.Host()
 	if err := errors.Join(s.d.Start(), s.d.Import(s.rootfs, "busybox")); err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +63,7 @@ type result struct {
 
 func (c *cli) command(ctx context.Context, args ...string) *exec.Cmd {
 	command := exec.CommandContext(ctx, c.docker, args...)
-	command.Env = append(append(os.Environ(), "DOCKER_HOST="+c.d.Host(), "DOCKER_CONFIG="+c.config, "DOCKER_CLI_HINTS=false", "BUILDX_METADATA_PROVENANCE=disabled"), c.env...)
+	command.Env = append(append(os.Environ(), "DOCKER_HOST="+c.host, "DOCKER_CONFIG="+c.config, "DOCKER_CLI_HINTS=false", "BUILDX_METADATA_PROVENANCE=disabled"), c.env...)
 	return command
 }
 

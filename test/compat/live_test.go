@@ -207,6 +207,14 @@ func logs(c *cli) {
 	}
 	c.run("run", "--name", "lo-none", "--log-driver", "none", "busybox", "echo", "lost")
 	c.fails(1, "configured logging driver does not support reading", "logs", "lo-none")
+	c.run("run", "--name", "lo-local", "--log-driver", "local", "--log-opt", "compress=false", "busybox", "echo", "kept")
+	c.want("kept", "logs", "lo-local")
+	c.run("run", "--name", "lo-attrs", "--label", "tier=front", "--log-opt", "labels=tier", "--log-opt", "tag={{.Name}}", "busybox", "echo", "told")
+	c.want("tag=lo-attrs,tier=front told", "logs", "--details", "lo-attrs")
+	c.fails(125, "unknown log opt 'colour' for json-file log driver", "run", "--log-opt", "colour=red", "busybox")
+	c.fails(125, "failed to create task for container: failed to initialize logging driver: dial tcp 127.0.0.1:1: connect: connection refused",
+		"run", "--log-driver", "syslog", "--log-opt", "syslog-address=tcp://127.0.0.1:1", "busybox")
+	c.has([]string{"fluentd", "gelf", "journald", "json-file", "local", "syslog"}, "info", "--format", "{{.Plugins.Log}}")
 	c.fails(1, "No such container: lo-nobody", "logs", "lo-nobody")
 	c.run("run", "--name", "lo-turn", "--log-opt", "max-size=10k", "--log-opt", "max-file=2", "busybox", "seq", "1", "5000")
 	if got := strings.Fields(c.run("logs", "lo-turn")); len(got) == 0 || len(got) >= 5000 || got[len(got)-1] != "5000" {

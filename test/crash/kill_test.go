@@ -23,6 +23,8 @@ const (
 	numberOutput
 	numberPolicy
 	numberReboot
+	numberDisk
+	numberRun
 )
 
 // begin starts a daemon that has an image.
@@ -137,8 +139,10 @@ func TestAnAttachedClientOutlivesTheDaemon(t *testing.T) {
 			}
 		}
 	}
-	// Its request for the exit code went away with the daemon, so how it ends says nothing.
-	_ = client.Wait()
+	// Its request for the exit code went away with the daemon; it asks the next one.
+	if code := exitCode(t, client.Wait()); code != 7 {
+		t.Errorf("the attached client ends with %d, want 7", code)
+	}
 	if err := counts(seen.Bytes(), 2000); err != nil {
 		t.Errorf("what the attached client saw: %v", err)
 	}
@@ -149,6 +153,79 @@ func TestAnAttachedClientOutlivesTheDaemon(t *testing.T) {
 		t.Error(err)
 	} else if err := counts(output, 2000); err != nil {
 		t.Errorf("the log: %v", err)
+	}
+}
+
+// exitCode is the one of a command that has ended.
+func exitCode(t *testing.T, err error) int {
+	t.Helper()
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &exit):
+		return exit.ExitCode()
+	}
+	t.Error(err)
+	return -1
+}
+
+func TestRunTellsTheExitCodeThoughTheDaemonDied(t *testing.T) {
+	t.Parallel()
+	d, bin := begin(t, numberRun)
+	for i, test := range []struct {
+		name  string
+		while bool // the container ends while there is no daemon
+		args  []string
+	}{
+		{"stays", false, nil},
+		{"is removed", false, []string{"--rm"}},
+		{"ends while there is no daemon", true, nil},
+		{"ends while there is no daemon, and is removed", true, []string{"--rm"}},
+	} {
+		name := fmt.Sprintf("run-%d", i)
+		args := append(append([]string{"run", "-i", "--name", name}, test.args...), "busybox", "sh", "-c", "echo begin; read x; echo $x; exit 7")
+		client := exec.Command(filepath.Join(bin, "berth"), args...)
+		client.Env = append(os.Environ(), "BERTH_HOST="+d.Host())
+		var stderr bytes.Buffer
+		client.Stderr = &stderr
+		stdin, inErr := client.StdinPipe()
+		stdout, outErr := client.StdoutPipe()
+		if err := errors.Join(inErr, outErr, client.Start()); err != nil {
+			t.Fatal(err)
+		}
+		lines := bufio.NewScanner(stdout)
+		lines.Scan() // begin
+		if err := d.Await("container", "start", name); err != nil {
+			t.Fatal(err)
+		}
+		pid := state(t, d, name).State.Pid
+		say := func() {
+			if _, err := stdin.Write([]byte("go on\n")); err != nil {
+				t.Error(err)
+			}
+			lines.Scan()
+			if lines.Text() != "go on" {
+				t.Errorf("%s: output %q", test.name, lines.Text())
+			}
+		}
+		if test.while {
+			again(t, d, func() {
+				say()
+				if !daemon.Ends(pid, 10*time.Second) {
+					t.Errorf("%s: the container does not end", test.name)
+				}
+			})
+		} else {
+			again(t, d, nil)
+			say()
+		}
+		for lines.Scan() {
+			t.Errorf("%s: output %q", test.name, lines.Text())
+		}
+		if code := exitCode(t, client.Wait()); code != 7 {
+			t.Errorf("%s: exit code %d, want 7; %s", test.name, code, &stderr)
+		}
 	}
 }
 

@@ -8,6 +8,6 @@
 //	code N COMMAND …        the command must end with exit code N
 //	await PATTERN COMMAND … runs the command until a line of its output matches, then ends it
 //	fetch URL               gets a page; stdout is its content
-//	daemon kill|stop|start  kill is SIGKILL; start waits until it answers
+//	daemon kill|stop|start|reload  kill is SIGKILL; start waits until it answers
 //	image NAME              loads a small image with busybox under that name
 package script

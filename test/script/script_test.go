@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -45,6 +46,9 @@ func TestScripts(t *testing.T) {
 			"fetch":  fetch,
 			"daemon": control,
 			"image":  loadImage,
+
+			"logserver": startServer,
+			"heard":     heard,
 		},
 	})
 }
@@ -136,7 +140,7 @@ func fetch(ts *testscript.TestScript, neg bool, args []string) {
 
 func control(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
-		ts.Fatalf("usage: daemon kill|stop|start")
+		ts.Fatalf("usage: daemon kill|stop|start|reload")
 	}
 	d := daemonOf(ts)
 	switch args[0] {
@@ -146,6 +150,8 @@ func control(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(d.Stop())
 	case "start":
 		ts.Check(d.Start())
+	case "reload":
+		ts.Check(syscall.Kill(d.PID(), syscall.SIGHUP))
 	default:
 		ts.Fatalf("unknown: daemon %s", args[0])
 	}

@@ -1,0 +1,66 @@
+package core
+
+import (
+	"strconv"
+	"strings"
+)
+
+// Security is what the security options of a container say.
+type Security struct {
+	NoNewPrivileges bool
+	Seccomp         string // "" and "builtin": Docker's profile; "unconfined"; or the text of a profile
+	WritableCgroups bool
+	SystemPaths     bool     // true: nothing in /proc and /sys is masked or read-only
+	AppArmor        string   // "": the default; "unconfined"; or the name of a profile
+	Labels          []string // of SELinux: "disable", "type:…", "level:…"
+}
+
+// ParseSecurity reads --security-opt: name=value, or with a colon as in the old days.
+func ParseSecurity(options []string) (Security, error) {
+	var sec Security
+	for _, option := range options {
+		switch option {
+		case "no-new-privileges":
+			sec.NoNewPrivileges = true
+			continue
+		case "writable-cgroups":
+			sec.WritableCgroups = true
+			continue
+		case "disable":
+			sec.Labels = append(sec.Labels, option)
+			continue
+		}
+		name, value, ok := strings.Cut(option, "=")
+		if !ok {
+			name, value, ok = strings.Cut(option, ":")
+		}
+		if !ok {
+			return sec, Invalid("invalid --security-opt 1: %q", option)
+		}
+		bad := Invalid("invalid --security-opt 2: %q", option)
+		var err error
+		switch name {
+		case "no-new-privileges":
+			sec.NoNewPrivileges, err = strconv.ParseBool(value)
+		case "writable-cgroups":
+			sec.WritableCgroups, err = strconv.ParseBool(value)
+		case "seccomp":
+			sec.Seccomp = value
+		case "apparmor":
+			sec.AppArmor = value
+		case "label":
+			sec.Labels = append(sec.Labels, value)
+		case "systempaths":
+			if value != "unconfined" {
+				return sec, bad
+			}
+			sec.SystemPaths = true
+		default:
+			return sec, bad
+		}
+		if err != nil {
+			return sec, bad
+		}
+	}
+	return sec, nil
+}

@@ -1,0 +1,98 @@
+package crash
+
+import (
+	"errors"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/berth-engine/berth/test/daemon"
+)
+
+// TestAFullDisk fills the file system below a daemon: what needs room is refused with a sentence and leaves nothing, what
+// needs none goes on, and the daemon stays up.
+func TestAFullDisk(t *testing.T) {
+	t.Parallel()
+	bin, rootfs := daemon.Programs(t), daemon.RootFS(t)
+	d := daemon.New(t, daemon.Options{Bin: bin, Net: network, Number: numberDisk})
+	data := filepath.Join(d.Root, "data")
+	if err := errors.Join(os.Mkdir(data, 0o711), syscall.Mount("tmpfs", data, "tmpfs", 0, "size=64m")); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { leaveDisk(t, d, data) })
+	if err := errors.Join(d.Start(), d.Import(rootfs, "busybox")); err != nil {
+		t.Fatal(err)
+	}
+	launch(t, d, "before", "no", "sh", "-c", "echo ready; sleep 1000")
+	ballast := filepath.Join(data, "ballast")
+	fill(t, ballast)
+
+	if err := d.Do(http.MethodPost, "/containers/create?name=refused", map[string]any{"Image": "busybox"}, nil); err == nil || !strings.Contains(err.Error(), "no space left on device") {
+		t.Errorf("a container on a full disk: %v", err)
+	}
+	if err := d.Import(rootfs, "second"); err == nil || !strings.Contains(err.Error(), "no space left on device") {
+		t.Errorf("an image on a full disk: %v", err)
+	}
+	if c := state(t, d, "before"); !c.State.Running || !daemon.Alive(c.State.Pid) {
+		t.Errorf("the container that ran before: %+v", c.State)
+	}
+	for _, do := range []func() error{
+		func() error { return run(d, "before", "true") },
+		func() error { return d.Do(http.MethodPost, "/containers/before/stop?t=0", nil, nil) },
+		func() error { return d.Do(http.MethodDelete, "/containers/before", nil, nil) },
+	} {
+		if err := do(); err != nil {
+			t.Errorf("what needs no room: %v", err)
+		}
+	}
+	again(t, d, nil)
+	if all, err := containers(d); err != nil || len(all) != 0 {
+		t.Errorf("after a restart on the full disk: %v, %v", all, err)
+	}
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	launch(t, d, "refused", "no", "true")
+	if code := waitFor(t, d, "refused"); code != 0 {
+		t.Errorf("the container that was refused ends with %d when there is room", code)
+	}
+}
+
+// fill writes until there is no room.
+func fill(t *testing.T, path string) {
+	t.Helper()
+	file, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	for size := 1 << 20; size > 0; {
+		if _, err := file.Write(make([]byte, size)); err == nil {
+			continue
+		} else if !errors.Is(err, syscall.ENOSPC) {
+			t.Fatal(err)
+		}
+		size /= 2
+	}
+}
+
+// leaveDisk empties and stops the daemon and keeps what tells of its life, so that what is left can be looked for when
+// the file system is gone.
+func leaveDisk(t *testing.T, d *daemon.Daemon, data string) {
+	if err := errors.Join(d.Empty(), d.Stop()); err != nil {
+		t.Error(err)
+	}
+	for _, pid := range d.Processes() {
+		if !daemon.Ends(pid, 10*time.Second) {
+			t.Errorf("process %d is left", pid)
+		}
+	}
+	journal, err := os.ReadFile(filepath.Join(data, "events.jsonl"))
+	if err := errors.Join(err, syscall.Unmount(data, 0), os.WriteFile(filepath.Join(data, "events.jsonl"), journal, 0o600)); err != nil {
+		t.Error(err)
+	}
+}
