@@ -234,6 +234,9 @@ func assemble(v core.FilesView, g *given) (View, error) {
 func (g *given) addBinds(mounts []core.FSMount, over string) error {
 	for _, m := range mounts {
 		sub, err := openBind(m, over)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // the host has taken it away: its start will say so, or make it
+		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", m.Target, err)
 		}
