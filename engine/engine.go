@@ -101,7 +101,7 @@ func New(ports Ports, options Options) *Engine {
 	life.health = health.New(execs.probe, life.healthChanged)
 	containers.life, containers.volumes, containers.execs = life, volumes, execs
 	g.files = files.New(files.Ports{
-		Containers: containers, Freezer: life, Layers: ports.Layers, Volumes: ports.Volumes, Events: hub, Logger: options.Logger,
+		Containers: containers, Freezer: life, Layers: ports.Layers, Mounts: g.mounts, Events: hub, Logger: options.Logger,
 		Images: ports.Files.Images, Open: ports.Files.Open, Ended: ports.Files.Ended, Decompress: ports.Files.Decompress,
 	})
 	return &Engine{

@@ -73,6 +73,7 @@ func (t *Transfers) Commit(ctx context.Context, request core.Commit) (_ core.Ima
 	if _, err := o.adopt(leased, p, tags, unpackWatch{}); err != nil {
 		return "", err
 	}
+	o.event(leased, "create", target.Digest.String(), target.Digest.String(), target)
 	for _, tag := range tags {
 		o.event(leased, "tag", target.Digest.String(), names.Familiar(tag), target)
 	}

@@ -12,6 +12,7 @@ import (
 	// The C part of libcontainer's init, which enters namespaces before Go starts.
 	_ "github.com/opencontainers/runc/libcontainer/nsenter"
 
+	"github.com/berth-engine/berth/shim/filter"
 	"github.com/berth-engine/berth/shim/wire"
 )
 
@@ -22,7 +23,7 @@ func IsInit() bool { return len(os.Args) > 1 && os.Args[1] == "init" }
 func Init() {
 	runtime.LockOSThread()
 	debug.SetGCPercent(-1) // it is over before there is garbage worth collecting
-	if err := takeFilter(); err != nil {
+	if err := filter.Take(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(255)
 	}

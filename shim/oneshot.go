@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/berth-engine/berth/linux/cgroup"
+	"github.com/berth-engine/berth/shim/filter"
 )
 
 // Descriptors of a shim that runs one bundle. What it reports and obeys is described at build.Shim.
@@ -129,7 +130,7 @@ func stepFilter(process *libcontainer.Process, profile *configs.Seccomp, cache s
 	if profile == nil {
 		return nil
 	}
-	file, err := new(filters).get(profile, cache)
+	file, err := new(filter.Filters).Get(profile, cache)
 	if err != nil {
 		return err
 	}

@@ -89,7 +89,7 @@ func (n *native) passFilter(p *process, profile *configs.Seccomp) error {
 	if profile == nil {
 		return nil
 	}
-	file, err := n.c.shared.filters.get(profile, n.c.cache)
+	file, err := n.c.shared.filters.Get(profile, n.c.cache)
 	if err != nil {
 		return created{err}
 	}

@@ -15,13 +15,14 @@ import (
 	"github.com/opencontainers/runc/libcontainer/specconv"
 	"golang.org/x/sys/unix"
 
+	"github.com/berth-engine/berth/shim/filter"
 	"github.com/berth-engine/berth/shim/wire"
 )
 
 // shared is what the few containers of one shim have in common.
 type shared struct {
 	logger  *slog.Logger
-	filters filters
+	filters filter.Filters
 	orphans *orphans
 	// trim gives the memory back that starts took, a moment after the last of them, so that a short run and a burst of
 	// starts do not pay for it.
@@ -86,7 +87,7 @@ func (s *shared) prepare(p *wire.Prepare) error {
 	if err != nil || profile == nil {
 		return err
 	}
-	_, err = s.filters.get(profile, p.Cache)
+	_, err = s.filters.Get(profile, p.Cache)
 	return err
 }
 

@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/berth-engine/berth/core"
-	"github.com/berth-engine/berth/engine/define"
 	"github.com/berth-engine/berth/lib/failpoint"
 )
 
@@ -48,10 +47,11 @@ type Images interface {
 	Commit(ctx context.Context, commit core.Commit) (core.ImageID, error)
 }
 
-// Volumes are readied for a container that does not run.
-type Volumes interface {
-	Mount(ctx context.Context, name string, by core.ContainerID) (path string, err error)
-	Unmount(ctx context.Context, name string, by core.ContainerID) error
+// Mounts are readied for a container that does not run.
+type Mounts interface {
+	// Look says what is mounted, in order. LetGo undoes it, also when it failed half way.
+	Look(ctx context.Context, c *core.Container) ([]core.FSMount, error)
+	LetGo(ctx context.Context, c *core.Container) error
 }
 
 // View is the files of a container as it sees them. Paths are those of the container: they never lead out of it. What is
@@ -72,6 +72,8 @@ type View interface {
 type Publisher interface {
 	// Container publishes an event of a container, with more attributes than those that every one has.
 	Container(c *core.Container, action string, more map[string]string)
+	// Volumes publishes that a container uses its volumes ("mount"), or does not any more ("unmount").
+	Volumes(c *core.Container, action string)
 }
 
 // Ports are what files stand on.
@@ -80,7 +82,7 @@ type Ports struct {
 	Freezer    Freezer
 	Layers     Layers
 	Images     Images
-	Volumes    Volumes
+	Mounts     Mounts
 	Events     Publisher
 	// Open opens a view. Ended says of its error that the process has ended, of which the engine has not heard yet.
 	Open  func(core.FilesView) (View, error)
@@ -102,7 +104,7 @@ type Files struct {
 // opened is a view with those who use it.
 type opened struct {
 	view    View
-	volumes []string // that were readied for it
+	readied *core.Container // the mounts of this one were readied for it; nil: none were
 	users   int
 	over    context.Context // ends when the view must go
 	end     context.CancelFunc
@@ -208,7 +210,7 @@ func (f *Files) begin(ctx context.Context, c *core.Container) (*opened, error) {
 		o.view, err = f.ports.Open(view)
 	}
 	if err != nil {
-		f.letGo(c.ID, o)
+		f.letGo(o)
 		return nil, err
 	}
 	o.over, o.end = context.WithCancel(context.Background())
@@ -244,20 +246,13 @@ func (f *Files) describe(ctx context.Context, c *core.Container, o *opened) (cor
 	if view.Root, err = f.ports.Layers.Mounts(ctx, c.ID); err != nil {
 		return view, err
 	}
-	for _, m := range c.Mounts {
-		source := m.Source
-		switch m.Type {
-		case core.MountVolume:
-			if source, err = f.ports.Volumes.Mount(ctx, m.Name, c.ID); err != nil {
-				return view, err
-			}
-			o.volumes = append(o.volumes, m.Name)
-		case core.MountBind:
-		default:
-			continue // memory is there only while it runs
-		}
-		view.Mounts = append(view.Mounts, core.FSMount{Type: "bind", Source: source, Target: m.Destination, Options: define.BindOptions(m)})
+	o.readied = c
+	if view.Mounts, err = f.ports.Mounts.Look(ctx, c); err != nil {
+		return view, err
 	}
+	// Memory is there only while it runs.
+	view.Mounts = slices.DeleteFunc(view.Mounts, func(m core.FSMount) bool { return m.Type == "tmpfs" })
+	f.ports.Events.Volumes(c, "mount")
 	return view, nil
 }
 
@@ -273,18 +268,21 @@ func (f *Files) leave(id core.ContainerID, o *opened) {
 	if err := o.view.Close(); err != nil {
 		f.ports.Logger.Warn("close the view of a container's files", "container", id, "error", err)
 	}
-	f.letGo(id, o)
+	f.letGo(o)
 	o.end()
 	close(o.closed)
 }
 
-// letGo gives back the volumes that were readied.
-func (f *Files) letGo(id core.ContainerID, o *opened) {
-	for _, name := range o.volumes {
-		if err := f.ports.Volumes.Unmount(context.Background(), name, id); err != nil {
-			f.ports.Logger.Warn("let go of the volume of a container", "container", id, "volume", name, "error", err)
-		}
+// letGo gives back what was readied.
+func (f *Files) letGo(o *opened) {
+	c := o.readied
+	if c == nil {
+		return
 	}
+	if err := f.ports.Mounts.LetGo(context.Background(), c); err != nil {
+		f.ports.Logger.Warn("let go of the volumes of a container", "container", c.ID, "error", err)
+	}
+	f.ports.Events.Volumes(c, "unmount")
 }
 
 // readOnly says why nothing may be written to a path of the container, if nothing may.

@@ -42,7 +42,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{t: t, ended: make(chan struct{}), held: make(chan struct{}, 1)}
 	w.c = core.Container{ID: "c1", Name: "web", Dir: "/dir", State: core.State{Status: core.StatusExited}}
 	w.files = New(Ports{
-		Containers: w, Freezer: w, Layers: w, Images: w, Volumes: volumes{w}, Events: w, Logger: slog.New(slog.DiscardHandler),
+		Containers: w, Freezer: w, Layers: w, Images: w, Mounts: mounts{w}, Events: w, Logger: slog.New(slog.DiscardHandler),
 		Open: w.open, Ended: func(err error) bool { return errors.Is(err, errEnded) },
 		Decompress: func(r io.Reader) (io.ReadCloser, error) { return io.NopCloser(r), nil },
 	})
@@ -100,17 +100,21 @@ func (w *world) Container(_ *core.Container, action string, more map[string]stri
 	w.note("event %s%s", action, more["imageRef"])
 }
 
-type volumes struct{ *world }
+type mounts struct{ *world }
 
-func (v volumes) Mount(_ context.Context, name string, _ core.ContainerID) (string, error) {
-	v.note("mount %s", name)
-	return "/volumes/" + name, nil
+func (m mounts) Look(_ context.Context, c *core.Container) (list []core.FSMount, err error) {
+	for _, mount := range c.Mounts {
+		list = append(list, core.FSMount{Type: string(mount.Type), Source: "/from/" + mount.Name, Target: mount.Destination})
+	}
+	return list, nil
 }
 
-func (v volumes) Unmount(_ context.Context, name string, _ core.ContainerID) error {
-	v.note("unmount %s", name)
+func (m mounts) LetGo(context.Context, *core.Container) error {
+	m.note("let go")
 	return nil
 }
+
+func (w *world) Volumes(_ *core.Container, action string) { w.note("%s", action) }
 
 func (w *world) open(v core.FilesView) (View, error) {
 	w.mu.Lock()
@@ -193,7 +197,7 @@ func TestAViewHasWhatTheContainerHasMounted(t *testing.T) {
 	if _, err := w.files.Stat(t.Context(), "web", "/file"); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := w.said(), "mount v; open pid=0 root=1 /volumes/v>/v /src>/b; close; unmount v"; got != want {
+	if got, want := w.said(), "mount; open pid=0 root=1 /from/v>/v /from/>/b; close; let go; unmount"; got != want {
 		t.Errorf("for one that does not run: %s, want %s", got, want)
 	}
 	w.calls, w.c.State = nil, core.State{Status: core.StatusPaused, PID: 7}
@@ -338,7 +342,7 @@ func TestAContainerThatHasJustEndedIsLookedAtAsOneThatDoesNotRun(t *testing.T) {
 	if _, err := w.files.Stat(t.Context(), "web", "/file"); err != nil {
 		t.Error(err)
 	}
-	if got := w.said(); !strings.HasPrefix(got, "open pid=7 root=0") || !strings.HasSuffix(got, "open pid=0 root=1; close") {
+	if got := w.said(); !strings.HasPrefix(got, "open pid=7 root=0") || !strings.HasSuffix(got, "open pid=0 root=1; close; let go; unmount") {
 		t.Error(got)
 	}
 }

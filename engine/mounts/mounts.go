@@ -148,6 +148,20 @@ func (m *Mounts) from(c *core.Container) ([]core.Mount, error) {
 
 // Ready readies the mounts of a container that starts and says how they are mounted, in order.
 func (m *Mounts) Ready(ctx context.Context, c *core.Container) ([]core.FSMount, error) {
+	for _, mount := range c.Mounts {
+		if mount.Type != core.MountBind {
+			continue
+		}
+		if err := m.Volumes.Source(ctx, mount.Source, mount.Mode != define.MountSyntax); err != nil {
+			return nil, err
+		}
+	}
+	return m.Look(ctx, c)
+}
+
+// Look is Ready for somebody who wants to see the files of a container that does not start: a bind whose source is gone is
+// no error.
+func (m *Mounts) Look(ctx context.Context, c *core.Container) ([]core.FSMount, error) {
 	var list []core.FSMount
 	for _, mount := range c.Mounts {
 		fs := core.FSMount{Type: "bind", Source: mount.Source, Target: mount.Destination, Subpath: mount.Subpath}
@@ -155,8 +169,6 @@ func (m *Mounts) Ready(ctx context.Context, c *core.Container) ([]core.FSMount, 
 		switch mount.Type {
 		case core.MountVolume:
 			fs.Source, err = m.Volumes.Mount(ctx, mount.Name, c.ID)
-		case core.MountBind:
-			err = m.Volumes.Source(ctx, mount.Source, mount.Mode != define.MountSyntax)
 		case core.MountImage:
 			fs.Below, err = m.Layers.Mounts(ctx, mount.Layer)
 		case core.MountTmpfs:

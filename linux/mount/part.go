@@ -13,13 +13,13 @@ import (
 // they stay below base; whoever can write into base can't make it lead anywhere else, not even while Part runs, since
 // the kernel resolves and what it found is what is mounted.
 func Part(base, subpath, target string) error {
-	found, err := beneath(base, subpath)
+	tree, err := OpenPart(base, subpath)
 	if err != nil {
 		return err
 	}
-	defer unix.Close(found)
+	defer tree.Close()
 	var st unix.Stat_t
-	if err := unix.Fstat(found, &st); err != nil {
+	if err := unix.Fstat(int(tree.Fd()), &st); err != nil {
 		return fmt.Errorf("cannot access path %s: %w", filepath.Join(base, subpath), err)
 	}
 	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
@@ -30,15 +30,24 @@ func Part(base, subpath, target string) error {
 	if err != nil {
 		return err
 	}
-	tree, err := unix.OpenTree(found, "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH|unix.AT_RECURSIVE)
-	if err != nil {
-		return fmt.Errorf("mount %s: %w", filepath.Join(base, subpath), err)
-	}
-	defer unix.Close(tree)
-	if err := unix.MoveMount(tree, "", unix.AT_FDCWD, target, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+	if err := unix.MoveMount(int(tree.Fd()), "", unix.AT_FDCWD, target, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
 		return fmt.Errorf("mount %s at %s: %w", filepath.Join(base, subpath), target, err)
 	}
 	return nil
+}
+
+// OpenPart gives a part of a folder, found as Part finds it, as a tree of mounts that is not mounted anywhere.
+func OpenPart(base, subpath string) (*os.File, error) {
+	found, err := beneath(base, subpath)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(found)
+	tree, err := unix.OpenTree(found, "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH|unix.AT_RECURSIVE)
+	if err != nil {
+		return nil, fmt.Errorf("mount %s: %w", filepath.Join(base, subpath), err)
+	}
+	return os.NewFile(uintptr(tree), filepath.Join(base, subpath)), nil
 }
 
 // maxTries bounds how often somebody who renames all the time can make the kernel start over.

@@ -9,6 +9,7 @@
 package rootfs
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -189,7 +190,7 @@ func assemble(v core.FilesView, g *given) (View, error) {
 	}
 	if v.PID == 0 {
 		// Before the root covers the folder that some of them may lie in.
-		if err := g.addBinds(v.Mounts); err != nil {
+		if err := g.addBinds(v.Mounts, v.Over); err != nil {
 			return View{}, err
 		}
 		if err := mount.All(v.Root, v.Over); err != nil {
@@ -228,26 +229,42 @@ func assemble(v core.FilesView, g *given) (View, error) {
 	return view, err
 }
 
-// addBinds opens what is mounted into a container that does not run: volumes, folders and files of the host.
-func (g *given) addBinds(mounts []core.FSMount) error {
+// addBinds opens what is mounted into a container that does not run: volumes, images, folders and files of the host.
+// What is at over may be covered meanwhile.
+func (g *given) addBinds(mounts []core.FSMount, over string) error {
 	for _, m := range mounts {
-		var flags uint
-		if !slices.Contains(m.Options, "bind") {
-			flags = unix.AT_RECURSIVE
+		sub, err := openBind(m, over)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // the host has taken it away: its start will say so, or make it
 		}
-		sub, err := cloneTree(unix.AT_FDCWD, m.Source, flags)
 		if err != nil {
-			return fmt.Errorf("%s: %w", m.Source, err)
+			return fmt.Errorf("%s: %w", m.Target, err)
 		}
 		g.subs = append(g.subs, submount{sub, m.Target})
 		if slices.Contains(m.Options, "ro") {
 			attributes := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
 			if err := unix.MountSetattr(int(sub.Fd()), "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, &attributes); err != nil {
-				return fmt.Errorf("%s read-only: %w", m.Source, err)
+				return fmt.Errorf("%s read-only: %w", m.Target, err)
 			}
 		}
 	}
 	return nil
+}
+
+func openBind(m core.FSMount, over string) (*os.File, error) {
+	switch {
+	case len(m.Below) > 0:
+		if err := mount.All(tree.ReadOnly(m.Below), over); err != nil {
+			return nil, err
+		}
+		part, err := mount.OpenPart(over, cmp.Or(m.Subpath, "."))
+		return part, errors.Join(err, unix.Unmount(over, unix.MNT_DETACH))
+	case m.Subpath != "":
+		return mount.OpenPart(m.Source, m.Subpath)
+	case slices.Contains(m.Options, "bind"):
+		return cloneTree(unix.AT_FDCWD, m.Source, 0)
+	}
+	return cloneTree(unix.AT_FDCWD, m.Source, unix.AT_RECURSIVE)
 }
 
 // attach mounts a tree that belongs to a file. It is private: nothing that happens to it is told to others.

@@ -68,7 +68,7 @@ func TestAViewShowsWhatIsMountedAndTheHostNothing(t *testing.T) {
 	if err := os.Symlink("/etc", base+"/lower/link"); err != nil {
 		t.Fatal(err)
 	}
-	v.Mounts = []core.FSMount{bind(base+"/host", "/data"), bind(base+"/host", "/new/place", "ro"), bind(base+"/host/file", "/link/file"), bind(base+"/host", "/../../up")}
+	v.Mounts = []core.FSMount{bind(base+"/host", "/data"), bind(base+"/host", "/new/place", "ro"), bind(base+"/host/file", "/link/file"), bind(base+"/host", "/../../up"), bind(base+"/gone", "/gone")}
 	view := open(t, v)
 	if table, err := os.ReadFile("/proc/self/mountinfo"); err != nil || strings.Contains(string(table), base) {
 		t.Errorf("the host sees the mounts of the view (%v):\n%s", err, table)

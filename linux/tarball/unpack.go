@@ -2,6 +2,7 @@ package tarball
 
 import (
 	"archive/tar"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -81,7 +82,7 @@ func (u *unpacker) all(ctx context.Context, r *tar.Reader) error {
 		if name == "." {
 			continue // the folder itself stays as it is, as in Docker
 		}
-		if err := u.entry(header, name, r); err != nil {
+		if err := u.entry(ctx, header, name, r); err != nil {
 			return err
 		}
 	}
@@ -119,7 +120,7 @@ func (u *unpacker) open(name string) (folder *os.File, err error) {
 	return opened, err
 }
 
-func (u *unpacker) entry(header *tar.Header, name string, content io.Reader) error {
+func (u *unpacker) entry(ctx context.Context, header *tar.Header, name string, content io.Reader) error {
 	folder, err := u.open(name)
 	if err != nil {
 		return err
@@ -133,7 +134,7 @@ func (u *unpacker) entry(header *tar.Header, name string, content io.Reader) err
 		u.folders = append(u.folders, dated{name, header.ModTime})
 	}
 	if !merged {
-		err = u.make(folder, base, header, content)
+		err = u.make(ctx, folder, base, header, content)
 	}
 	if err == nil && header.Typeflag != tar.TypeLink {
 		err = u.finish(folder, base, header)
@@ -212,13 +213,13 @@ func ignoreGone(err error) error {
 }
 
 // make makes the entry, where nothing is.
-func (u *unpacker) make(folder *os.File, base string, header *tar.Header, content io.Reader) error {
+func (u *unpacker) make(ctx context.Context, folder *os.File, base string, header *tar.Header, content io.Reader) error {
 	at, mode := int(folder.Fd()), uint32(header.Mode)&0o7777
 	switch header.Typeflag {
 	case tar.TypeDir:
 		return unix.Mkdirat(at, base, 0o700)
 	case tar.TypeReg, tar.TypeGNUSparse:
-		return u.file(at, base, content)
+		return u.file(ctx, at, base, content)
 	case tar.TypeSymlink:
 		return unix.Symlinkat(header.Linkname, at, base)
 	case tar.TypeLink:
@@ -238,27 +239,54 @@ func (u *unpacker) make(folder *os.File, base string, header *tar.Header, conten
 	return core.Invalid("unhandled tar header type %d", header.Typeflag)
 }
 
-func (u *unpacker) file(folder int, base string, content io.Reader) (err error) {
+func (u *unpacker) file(ctx context.Context, folder int, base string, content io.Reader) (err error) {
 	fd, err := unix.Openat(folder, base, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return err
 	}
 	f := os.NewFile(uintptr(fd), base)
 	defer func() { err = errors.Join(err, f.Close()) }()
-	source := &reading{r: content}
-	if _, err = io.CopyBuffer(writerOnly{f}, source, u.buffer); err != nil && source.err != nil {
+	source := &reading{ctx: ctx, r: content}
+	target := &holes{file: f}
+	if _, err = io.CopyBuffer(target, source, u.buffer); err != nil && source.err != nil {
 		return core.Invalid("%w", source.err)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return f.Truncate(target.size)
+}
+
+// holes writes a file and leaves out what is zero: a tar of some bytes can hold a file of gigabytes without content.
+type holes struct {
+	file *os.File
+	size int64
+}
+
+var zeros [256 << 10]byte
+
+// Write appends.
+func (h *holes) Write(p []byte) (int, error) {
+	if len(p) <= len(zeros) && bytes.Equal(p, zeros[:len(p)]) {
+		h.size += int64(len(p))
+		return len(p), nil
+	}
+	n, err := h.file.WriteAt(p, h.size)
+	h.size += int64(n)
+	return n, err
 }
 
 // reading remembers how reading failed, which is the fault of whoever sent the tar.
 type reading struct {
+	ctx context.Context
 	r   io.Reader
 	err error
 }
 
 func (r *reading) Read(p []byte) (int, error) {
+	if r.ctx.Err() != nil {
+		return 0, context.Cause(r.ctx)
+	}
 	n, err := r.r.Read(p)
 	if err != nil && err != io.EOF {
 		r.err = err

@@ -23,12 +23,12 @@ var when = time.Unix(1_500_000_000, 0)
 
 // house is a folder that stands for a root file system, beside one with a secret that nobody may read or write from it.
 type house struct {
-	t             *testing.T
+	t             testing.TB
 	root, outside string
 	top           *os.File
 }
 
-func newHouse(t *testing.T) *house {
+func newHouse(t testing.TB) *house {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("giving files to others takes root")
@@ -262,6 +262,24 @@ func TestUnpackedFilesHaveTheirTimesAndTheGivenOwner(t *testing.T) {
 	}
 }
 
+func TestHolesStayHoles(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	content := "begin" + strings.Repeat("\x00", 4<<20) + "end"
+	if err := Unpack(t.Context(), h.top, "to", bytes.NewReader(tarOf(t, regular("f", content), regular("zeros", strings.Repeat("\x00", 1<<20)))), Options{}); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"f": content, "zeros": strings.Repeat("\x00", 1<<20)} {
+		if got, err := os.ReadFile(h.root + "/to/" + name); err != nil || string(got) != want {
+			t.Errorf("%s has %d bytes and others than it should (%v)", name, len(got), err)
+		}
+	}
+	info, err := os.Stat(h.root + "/to/f")
+	if err != nil || info.Sys().(*syscall.Stat_t).Blocks*512 > 2<<20 {
+		t.Errorf("it takes %d blocks (%v)", info.Sys().(*syscall.Stat_t).Blocks, err)
+	}
+}
+
 func TestUnpackingEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
@@ -278,9 +296,17 @@ func FuzzUnpack(f *testing.F) {
 	f.Add(tarOf(f, link("l", "/../../outside"), regular("l/f", "x")))
 	f.Add(tarOf(f, hard("g", "../../outside/secret"), regular("g", "x")))
 	f.Add(tarOf(f, folder("a"), tar.Header{Typeflag: tar.TypeFifo, Name: "a/p"}, regular("../f", "x")))
+	h := newHouse(f)
 	f.Fuzz(func(t *testing.T, content []byte) {
-		h := newHouse(t)
+		h.t = t
 		_ = Unpack(t.Context(), h.top, "/to", bytes.NewReader(content), Options{}) // most are refused
 		h.untouched()
+		entries, err := os.ReadDir(h.root)
+		for _, entry := range entries {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(h.root, entry.Name())))
+		}
+		if err = errors.Join(err, os.Mkdir(h.root+"/to", 0o755)); err != nil {
+			t.Fatal(err)
+		}
 	})
 }

@@ -38,7 +38,6 @@ var eventsThatStay = []accepted{
 	{`^\d+ image prune: 01: image delete`, "a build that is wholly cached makes an image of its own here, so that the one before is dangling"},
 	{`^\d+ image prune: 0[12]: image prune`, "Docker's documentation has this event; Docker 28 forgets it with its containerd image store"},
 	{`^\d+ system prune: 0[34]: `, "the same"},
-	{`^\d+ cp .*volume`, "the volumes of a container are where they are: a copy does not mount them"},
 }
 
 // sequence plays commands against an engine and collects what happens.

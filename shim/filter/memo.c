@@ -1,7 +1,7 @@
 //go:build cgo && seccomp
 
 // A memo in front of libseccomp. The linker sends the calls by which a filter is described and exported through the
-// functions here (--wrap, see filter.go). In the ordinary mode they pass everything on. While capturing, the exported
+// functions here (--wrap, see compile.go). In the ordinary mode they pass everything on. While capturing, the exported
 // program is kept and the export refused, so that nothing is loaded into the kernel. While replaying, the rules are
 // not compiled again: their description is only summed, and the export gives the program that was captured from the
 // same description. A description that differs makes the export fail, and with it the start: a wrong program is never
@@ -17,7 +17,7 @@
 
 #include <seccomp.h>
 
-#include "filter.h"
+#include "memo.h"
 
 static int mode = BERTH_FILTER_PLAIN;
 static void *program;

@@ -1,6 +1,6 @@
 //go:build cgo && !seccomp
 
-package shim
+package filter
 
 import (
 	"errors"
@@ -10,10 +10,10 @@ import (
 
 // A shim that is built without libseccomp refuses containers with a profile; it never runs them unprotected.
 
-func filterBuild() string { return "none" }
+func builtWith() string { return "none" }
 
-func compileFilter(*configs.Seccomp) (compiled, error) {
+func compile(*configs.Seccomp) (compiled, error) {
 	return compiled{}, errors.New("this berth-shim is built without seccomp")
 }
 
-func replayFilter(compiled) {}
+func replay(compiled) {}

@@ -1,6 +1,8 @@
 //go:build cgo
 
-package shim
+// Package filter keeps compiled seccomp programs and hands them to libcontainer's init: compiling one costs more than the
+// rest of a start.
+package filter
 
 import (
 	"bytes"
@@ -23,33 +25,33 @@ import (
 	"github.com/berth-engine/berth/lib/atomicfile"
 )
 
-// compiled is a seccomp program with the sums of the calls that described it to libseccomp (filter_memo.c).
+// compiled is a seccomp program with the sums of the calls that described it to libseccomp (memo.c).
 type compiled struct {
 	sums    [2]uint64
 	program []byte
 }
 
-// filters keeps compiled programs as sealed files in memory, by the hash of their profile, so that a start hands one
+// Filters keeps compiled programs as sealed files in memory, by the hash of their profile, so that a start hands one
 // to libcontainer's init as an open file. Compiling costs more than the rest of a start; a program is made once per
 // profile and machine and kept in the cache folder, which belongs to root alone.
-type filters struct {
+type Filters struct {
 	mu    sync.Mutex // guards files, and the one memo of the process
 	files map[string]*os.File
 }
 
-// filterMagic begins a kept program; the version goes up with the format.
-const filterMagic = "berth-bpf-1\n"
+// magic begins a kept program; the version goes up with the format.
+const magic = "berth-bpf-1\n"
 
-const filterSeals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
+const seals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
 
-// get gives the file for a profile. It belongs to filters and stays open. Cache empty: nothing is kept on disk.
-func (f *filters) get(profile *configs.Seccomp, cache string) (*os.File, error) {
+// Get gives the file for a profile. It belongs to Filters and stays open. Cache empty: nothing is kept on disk.
+func (f *Filters) Get(profile *configs.Seccomp, cache string) (*os.File, error) {
 	text, err := json.Marshal(profile)
 	if err != nil {
 		return nil, err
 	}
 	hash := sha256.New()
-	fmt.Fprintf(hash, "%s%s %s\n", filterMagic, filterBuild(), runtime.GOARCH)
+	fmt.Fprintf(hash, "%s%s %s\n", magic, builtWith(), runtime.GOARCH)
 	hash.Write(text)
 	key := hex.EncodeToString(hash.Sum(nil))
 
@@ -59,18 +61,18 @@ func (f *filters) get(profile *configs.Seccomp, cache string) (*os.File, error) 
 		return file, nil
 	}
 	path := filepath.Join(cache, key+".bpf")
-	data, err := readFilter(cache, path)
+	data, err := read(cache, path)
 	if err != nil {
-		program, err := compileFilter(profile)
+		program, err := compile(profile)
 		if err != nil {
 			return nil, err
 		}
 		data = program.encode()
-		if err := keepFilter(cache, path, data); err != nil {
+		if err := keep(cache, path, data); err != nil {
 			return nil, err
 		}
 	}
-	file, err := sealedFile("seccomp", data)
+	file, err := sealed("seccomp", data)
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +83,7 @@ func (f *filters) get(profile *configs.Seccomp, cache string) (*os.File, error) 
 	return file, nil
 }
 
-func keepFilter(cache, path string, data []byte) error {
+func keep(cache, path string, data []byte) error {
 	if cache == "" {
 		return nil
 	}
@@ -91,8 +93,8 @@ func keepFilter(cache, path string, data []byte) error {
 	return atomicfile.WriteFile(path, data, 0o600, false)
 }
 
-// readFilter reads a kept program that nobody but root can have written. Any doubt is an error: the caller compiles.
-func readFilter(cache, path string) ([]byte, error) {
+// read reads a kept program that nobody but root can have written. Any doubt is an error: the caller compiles.
+func read(cache, path string) ([]byte, error) {
 	if cache == "" {
 		return nil, os.ErrNotExist
 	}
@@ -113,7 +115,7 @@ func readFilter(cache, path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, err = decodeFilter(data)
+	_, err = decode(data)
 	return data, err
 }
 
@@ -123,11 +125,11 @@ func (c compiled) encode() []byte {
 	body = binary.BigEndian.AppendUint64(body, c.sums[1])
 	body = append(body, c.program...)
 	sum := sha256.Sum256(body)
-	return append(append([]byte(filterMagic), sum[:]...), body...)
+	return append(append([]byte(magic), sum[:]...), body...)
 }
 
-func decodeFilter(data []byte) (compiled, error) {
-	rest, ok := bytes.CutPrefix(data, []byte(filterMagic))
+func decode(data []byte) (compiled, error) {
+	rest, ok := bytes.CutPrefix(data, []byte(magic))
 	// A program is a sequence of instructions of 8 bytes.
 	if !ok || len(rest) <= sha256.Size+16 || (len(rest)-sha256.Size)%8 != 0 {
 		return compiled{}, errors.New("kept seccomp program: broken")
@@ -142,8 +144,8 @@ func decodeFilter(data []byte) (compiled, error) {
 	}, nil
 }
 
-// sealedFile makes a file in memory that nobody can change any more.
-func sealedFile(name string, data []byte) (*os.File, error) {
+// sealed makes a file in memory that nobody can change any more.
+func sealed(name string, data []byte) (*os.File, error) {
 	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	if err != nil {
 		return nil, fmt.Errorf("memfd_create: %w", err)
@@ -153,38 +155,38 @@ func sealedFile(name string, data []byte) (*os.File, error) {
 		file.Close()
 		return nil, err
 	}
-	if _, err := unix.FcntlInt(file.Fd(), unix.F_ADD_SEALS, filterSeals); err != nil {
+	if _, err := unix.FcntlInt(file.Fd(), unix.F_ADD_SEALS, seals); err != nil {
 		file.Close()
 		return nil, fmt.Errorf("seal: %w", err)
 	}
 	return file, nil
 }
 
-// inheritedFilter is the descriptor of the first file that libcontainer passes to its init.
-const inheritedFilter = 3
+// inherited is the descriptor of the first file that libcontainer passes to its init.
+const inherited = 3
 
-// takeFilter runs in libcontainer's init, which by then may see the container's files instead of the host's: it takes
+// Take runs in libcontainer's init, which by then may see the container's files instead of the host's: it takes
 // the program out of the inherited descriptor only, and only if that is a sealed file. Then /dev/null closed on exec
 // takes the descriptor's place, so that neither the program nor anything else is there for the container's process.
-func takeFilter() error {
-	seals, err := unix.FcntlInt(inheritedFilter, unix.F_GET_SEALS, 0)
-	if err != nil || seals&filterSeals != filterSeals {
+func Take() error {
+	set, err := unix.FcntlInt(inherited, unix.F_GET_SEALS, 0)
+	if err != nil || set&seals != seals {
 		return nil // this container has no profile: the descriptor is another one
 	}
 	var stat unix.Stat_t
-	if err := unix.Fstat(inheritedFilter, &stat); err != nil {
+	if err := unix.Fstat(inherited, &stat); err != nil {
 		return fmt.Errorf("seccomp program: %w", err)
 	}
 	data := make([]byte, stat.Size)
-	n, err := unix.Pread(inheritedFilter, data, 0)
+	n, err := unix.Pread(inherited, data, 0)
 	if err != nil {
 		return fmt.Errorf("seccomp program: %w", err)
 	}
-	program, err := decodeFilter(data[:n])
+	program, err := decode(data[:n])
 	if err != nil {
 		return err
 	}
-	replayFilter(program)
+	replay(program)
 	null, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		// The container has no /dev/null: an unlinked file in memory is as empty.
@@ -193,5 +195,5 @@ func takeFilter() error {
 		}
 	}
 	defer unix.Close(null)
-	return unix.Dup3(null, inheritedFilter, unix.O_CLOEXEC)
+	return unix.Dup3(null, inherited, unix.O_CLOEXEC)
 }
