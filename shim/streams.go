@@ -25,6 +25,9 @@ const (
 	longestLine = 16 << 10  // a longer line is logged in parts, as Docker does
 )
 
+// slowLog is how much longer than the process output may take that a log server is slow to take.
+const slowLog = 5 * time.Second
+
 // lingering is how long a client may take to read the last output and hang up.
 const lingering = 10 * time.Second
 
@@ -339,7 +342,16 @@ func (s *streams) wait(deadline time.Duration) {
 	defer timer.Stop()
 	select {
 	case <-done:
+		return
 	case <-timer.C:
+	}
+	// Output that waits for a slow log server is the process's own, and gets some time more.
+	if slow, ok := s.log.(interface{ Behind() bool }); ok && slow.Behind() {
+		timer.Reset(slowLog)
+		select {
+		case <-done:
+		case <-timer.C:
+		}
 	}
 }
 
