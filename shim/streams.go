@@ -98,6 +98,7 @@ func (s *streams) pump(from io.ReadCloser, stderr bool) {
 type pace struct {
 	last   time.Time
 	streak int // pieces that came close upon each other
+	busy   int // pieces that are still not waited for: the machine has enough to do, and they gather by themselves
 	timer  *time.Timer
 }
 
@@ -105,6 +106,7 @@ const (
 	paceClose  = 2 * time.Millisecond   // pieces with less between them are a stream
 	paceStreak = 16                     // so many make one
 	paceRest   = 300 * time.Microsecond // what they gather for
+	paceBusy   = 100                    // pieces for which a rest that took far too long is the last one
 	paceEnough = 32 << 10               // a piece of this size is worth a wakeup
 )
 
@@ -118,6 +120,10 @@ func (p *pace) keep(size int) {
 	if p.streak++; p.streak < paceStreak || size >= paceEnough {
 		return
 	}
+	if p.busy > 0 {
+		p.busy--
+		return
+	}
 	if p.timer == nil {
 		p.timer = time.NewTimer(paceRest)
 	} else {
@@ -125,6 +131,9 @@ func (p *pace) keep(size int) {
 	}
 	<-p.timer.C
 	p.last = time.Now()
+	if p.last.Sub(now) > 5*paceRest {
+		p.busy = paceBusy
+	}
 }
 
 func (s *streams) attached() []*client {
