@@ -69,6 +69,8 @@ func (c copied) Append(stderr bool, at time.Time, line []byte) error {
 	return errors.Join(c.file.Append(stderr, at, line), c.server.Append(stderr, at, line))
 }
 
+func (c copied) Behind() bool { return c.server.Behind() }
+
 func (c copied) Flush() error { return c.file.Flush() }
 
 func (c copied) Close() error { return errors.Join(c.server.Close(), c.file.Close()) }

@@ -96,21 +96,27 @@ func TestLinesAreLoggedWholeOrInParts(t *testing.T) {
 
 func TestOnlyAStreamOfSmallPiecesIsGathered(t *testing.T) {
 	t.Parallel()
+	soon := time.Now().Add(time.Hour) // close to the next piece, however slow the machine is
 	var p pace
 	for range paceStreak - 1 {
+		p.last = soon
 		p.keep(100)
 	}
 	if p.timer != nil {
 		t.Error("the beginning of a stream was held up")
 	}
 	for range 2 * paceStreak {
-		p.last = time.Now() // however slow the machine is
+		p.last = soon
 		p.keep(paceEnough)
 	}
 	if p.timer != nil {
 		t.Error("large pieces were held up")
 	}
-	p.last = time.Now()
+	p.busy, p.last = 1, soon
+	if p.keep(100); p.timer != nil || p.busy != 0 {
+		t.Error("a busy machine rests")
+	}
+	p.last = soon
 	if p.keep(100); p.timer == nil {
 		t.Error("small pieces are not gathered")
 	}

@@ -25,6 +25,9 @@ const (
 	longestLine = 16 << 10  // a longer line is logged in parts, as Docker does
 )
 
+// slowLog is how much longer than the process output may take that a log server is slow to take.
+const slowLog = 5 * time.Second
+
 // lingering is how long a client may take to read the last output and hang up.
 const lingering = 10 * time.Second
 
@@ -95,6 +98,7 @@ func (s *streams) pump(from io.ReadCloser, stderr bool) {
 type pace struct {
 	last   time.Time
 	streak int // pieces that came close upon each other
+	busy   int // pieces that are still not waited for: the machine has enough to do, and they gather by themselves
 	timer  *time.Timer
 }
 
@@ -102,6 +106,7 @@ const (
 	paceClose  = 2 * time.Millisecond   // pieces with less between them are a stream
 	paceStreak = 16                     // so many make one
 	paceRest   = 300 * time.Microsecond // what they gather for
+	paceBusy   = 100                    // pieces for which a rest that took far too long is the last one
 	paceEnough = 32 << 10               // a piece of this size is worth a wakeup
 )
 
@@ -115,6 +120,10 @@ func (p *pace) keep(size int) {
 	if p.streak++; p.streak < paceStreak || size >= paceEnough {
 		return
 	}
+	if p.busy > 0 {
+		p.busy--
+		return
+	}
 	if p.timer == nil {
 		p.timer = time.NewTimer(paceRest)
 	} else {
@@ -122,6 +131,9 @@ func (p *pace) keep(size int) {
 	}
 	<-p.timer.C
 	p.last = time.Now()
+	if p.last.Sub(now) > 5*paceRest {
+		p.busy = paceBusy
+	}
 }
 
 func (s *streams) attached() []*client {
@@ -339,7 +351,16 @@ func (s *streams) wait(deadline time.Duration) {
 	defer timer.Stop()
 	select {
 	case <-done:
+		return
 	case <-timer.C:
+	}
+	// Output that waits for a slow log server is the process's own, and gets some time more.
+	if slow, ok := s.log.(interface{ Behind() bool }); ok && slow.Behind() {
+		timer.Reset(slowLog)
+		select {
+		case <-done:
+		case <-timer.C:
+		}
 	}
 }
 

@@ -29,12 +29,15 @@ func (s *Stream) WriteTo(w io.Writer) (int64, error) { return s.r.WriteTo(w) }
 // Write sends input to the process.
 func (s *Stream) Write(b []byte) (int, error) { return s.conn.Write(b) }
 
-// ReadFrom lets io.Copy splice.
+// inputSize is how much input is sent at once: what a pipe holds.
+const inputSize = 64 << 10
+
+// ReadFrom lets io.Copy splice, or copy in large pieces.
 func (s *Stream) ReadFrom(r io.Reader) (int64, error) {
 	if to, ok := s.conn.(io.ReaderFrom); ok {
 		return to.ReadFrom(r)
 	}
-	return io.Copy(struct{ io.Writer }{s.conn}, r)
+	return io.CopyBuffer(struct{ io.Writer }{s.conn}, struct{ io.Reader }{r}, make([]byte, inputSize))
 }
 
 // CloseWrite says that the input has ended.

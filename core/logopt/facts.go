@@ -3,6 +3,7 @@ package logopt
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"regexp"
 	"strings"
 	"text/template"
@@ -79,9 +80,24 @@ var functions = template.FuncMap{
 		if s == "" {
 			return s
 		}
-		return strings.Repeat(" ", max(before, 0)) + s + strings.Repeat(" ", max(after, 0))
+		return spaces(before) + s + spaces(after)
 	},
 	"truncate": func(s string, length int) string { return s[:min(len(s), max(length, 0))] },
+}
+
+// longestTag bounds what a template makes: whoever may create containers may not make the daemon run out of memory.
+const longestTag = 16 << 10
+
+func spaces(n int) string { return strings.Repeat(" ", min(max(n, 0), longestTag)) }
+
+// brief is a buffer that takes no more than a tag.
+type brief struct{ bytes.Buffer }
+
+func (b *brief) Write(p []byte) (int, error) {
+	if b.Len()+len(p) > longestTag {
+		return 0, errors.New("the tag is too long")
+	}
+	return b.Buffer.Write(p)
 }
 
 // title makes the first letter of each word a capital.
@@ -103,7 +119,7 @@ func (f *Facts) tag(text string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	var out bytes.Buffer
+	var out brief
 	err = parsed.Execute(&out, f)
 	return out.String(), err
 }

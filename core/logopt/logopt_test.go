@@ -40,6 +40,7 @@ func TestOptionsAreRefusedInDockersWords(t *testing.T) {
 		{"json-file", "syslog-address=udp://x", "unknown log opt 'syslog-address' for json-file log driver"},
 		{"json-file", "labels-regex=(", "error parsing regexp: missing closing ): `(`"},
 		{"json-file", "tag={{.Nme}}", "template: log-tag:1:2: executing \"log-tag\" at <.Nme>: can't evaluate field Nme in type *logopt.Facts"},
+		{"json-file", "tag={{range(1000000000)}}xxxx{{end}}", "the tag is too long"},
 		{"json-file", "tag={{", "template: log-tag:1: unclosed action"},
 		{"json-file", "mode=fast", "logger: logging mode not supported: fast"},
 		{"json-file", "mode=non-blocking max-buffer-size=2m", ""},

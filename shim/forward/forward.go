@@ -88,6 +88,7 @@ type Forwarder struct {
 	away    bool // there is no connection
 	closing bool
 	dropped int
+	blocked int  // records that wait for room
 	link    link // the sender's; here for the end to break it
 }
 
@@ -174,7 +175,9 @@ func (f *Forwarder) Append(stderr bool, at time.Time, line []byte) error {
 			f.dropped++
 			return nil
 		}
+		f.blocked++
 		f.room.Wait()
+		f.blocked--
 	}
 	if f.closing {
 		return os.ErrClosed
@@ -218,6 +221,13 @@ func (f *Forwarder) place(stderr bool, line []byte) part {
 		*p = part{}
 	}
 	return now
+}
+
+// Behind reports whether output waits because the server is slow.
+func (f *Forwarder) Behind() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.blocked > 0
 }
 
 // Flush does nothing: a Forwarder holds nothing back.

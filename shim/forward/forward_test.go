@@ -346,11 +346,14 @@ func TestABufferThatIsFull(t *testing.T) {
 		}()
 		// It blocks once the buffer and the sockets are full.
 		f.mu.Lock()
-		for !f.full(len(line)) {
+		for f.blocked == 0 {
 			f.mu.Unlock()
 			f.mu.Lock()
 		}
 		f.mu.Unlock()
+		if !f.Behind() {
+			t.Error("it is not said to be behind")
+		}
 		must(t, f.Close())
 		if err := <-ended; !errors.Is(err, os.ErrClosed) {
 			t.Errorf("the writer ends with %v", err)
