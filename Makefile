@@ -35,7 +35,7 @@ test: build
 	@CGO_ENABLED=0 go vet $$(go list ./... | grep -v -e /shim -e /cmd/berth-shim)
 	@CGO_ENABLED=1 go vet -tags '$(shimtags)' $(shimonly)
 	@echo "test: all but the shim"
-	@BERTH_BIN=$(BIN) BERTH_SHIM=$(BIN)/berth-shim CGO_ENABLED=0 go test $$(go list ./... | grep -v -e /shim -e /cmd/berth-shim)
+	@BERTH_BIN=$(BIN) BERTH_SHIM=$(BIN)/berth-shim CGO_ENABLED=0 go test -timeout 20m $$(go list ./... | grep -v -e /shim -e /cmd/berth-shim)
 	@echo "test: the shim"
 	@BERTH_BIN=$(BIN) CGO_ENABLED=1 go test -tags '$(shimtags)' $(shimonly)
 	@rmdir /sys/fs/cgroup/berth /sys/fs/cgroup/*/berth 2>/dev/null || true # daemons share it, so none of them removes it

@@ -10,7 +10,7 @@ import (
 
 // List gives the containers that the options select, newest first.
 func (cs *Containers) List(ctx context.Context, options core.ContainerListOptions) ([]core.ContainerView, error) {
-	match, err := filter.Containers(options, cs.created)
+	match, err := filter.Containers(ctx, options, cs.created, cs.ports.Images)
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@
 package filter
 
 import (
+	"context"
 	"regexp"
 	"slices"
 	"strconv"
@@ -19,8 +20,11 @@ var listKeys = []string{"ancestor", "before", "exited", "expose", "health", "id"
 // states are the values of the filter status.
 var states = []string{"created", "running", "paused", "restarting", "removing", "exited", "dead"}
 
+// verdicts are the values of the filter health.
+var verdicts = []string{"none", "starting", "healthy", "unhealthy"}
+
 // Containers makes one condition of the options of `ps`. created finds a container and tells when it was made.
-func Containers(options core.ContainerListOptions, created func(ref string) (time.Time, error)) (func(*core.Container) bool, error) {
+func Containers(ctx context.Context, options core.ContainerListOptions, created func(ref string) (time.Time, error), images Images) (func(*core.Container) bool, error) {
 	if err := Keys(options.Filters, listKeys); err != nil {
 		return nil, err
 	}
@@ -31,7 +35,12 @@ func Containers(options core.ContainerListOptions, created func(ref string) (tim
 	}
 	for _, value := range options.Filters["exited"] {
 		if _, err := strconv.Atoi(value); err != nil {
-			return nil, core.Invalid("invalid filter 'exited=%s'", value)
+			return nil, core.Invalid("invalid filter 'exited=%s': %w", value, err)
+		}
+	}
+	for _, value := range options.Filters["health"] {
+		if !slices.Contains(verdicts, value) {
+			return nil, core.Invalid("invalid filter 'health=%s': invalid value for health (%s): must be one of %s", value, value, strings.Join(verdicts, ", "))
 		}
 	}
 	before, err := moment(created, options.Filters["before"])
@@ -42,7 +51,8 @@ func Containers(options core.ContainerListOptions, created func(ref string) (tim
 	if err != nil {
 		return nil, err
 	}
-	all := options.All || options.Limit > 0 || len(options.Filters["status"]) > 0 || len(options.Filters["exited"]) > 0
+	all := options.All || options.Limit > 0 || len(options.Filters["status"]) > 0
+	descendant := ancestors(ctx, options.Filters["ancestor"], images)
 	return func(c *core.Container) bool {
 		if !all && !c.State.Running() && c.State.Status != core.StatusRestarting {
 			return false
@@ -51,6 +61,9 @@ func Containers(options core.ContainerListOptions, created func(ref string) (tim
 			return false
 		}
 		for key, values := range options.Filters {
+			if key == "ancestor" && descendant(c) {
+				continue
+			}
 			if !listHolds(c, key, values) {
 				return false
 			}

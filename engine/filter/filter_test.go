@@ -1,6 +1,7 @@
 package filter_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -11,6 +12,21 @@ import (
 )
 
 func never(ref string) (time.Time, error) { return time.Time{}, core.NoSuchContainer(ref) }
+
+// stock has two images, one built on the other.
+type stock struct{}
+
+func (stock) Lookup(_ context.Context, ref string, _ core.Platform) (core.Image, error) {
+	switch ref {
+	case "debian":
+		return core.Image{ID: "sha256:base", DiffIDs: []string{"a"}}, nil
+	case "sha256:feed":
+		return core.Image{ID: "sha256:feed", DiffIDs: []string{"a", "b"}}, nil
+	case "stranger":
+		return core.Image{ID: "sha256:other", DiffIDs: []string{"a", "c"}}, nil
+	}
+	return core.Image{}, core.NoSuchImage(ref)
+}
 
 func TestContainers(t *testing.T) {
 	t.Parallel()
@@ -31,14 +47,14 @@ func TestContainers(t *testing.T) {
 		{"label", "tier", true}, {"label", "tier=front", true}, {"label", "tier=back", false},
 		{"status", "running", true}, {"status", "exited", false},
 		{"health", "healthy", true}, {"health", "none", false},
-		{"ancestor", "nginx", true}, {"ancestor", "nginx:latest", true}, {"ancestor", "feed", true}, {"ancestor", "redis", false},
+		{"ancestor", "nginx", true}, {"ancestor", "nginx:latest", true}, {"ancestor", "feed", true}, {"ancestor", "redis", false}, {"ancestor", "debian", true}, {"ancestor", "stranger", false},
 		{"network", "back", true}, {"network", "net1", true}, {"network", "front", false},
 		{"volume", "data", true}, {"volume", "/data", true}, {"volume", "/other", false},
 		{"publish", "8080", true}, {"publish", "8000-9000/tcp", true}, {"publish", "8080/udp", false}, {"publish", "80", false},
 		{"expose", "80", true}, {"expose", "81", false},
 		{"exited", "0", false}, {"is-task", "true", false}, {"is-task", "false", true},
 	} {
-		match, err := filter.Containers(core.ContainerListOptions{Filters: core.Filters{test.key: {test.value}}}, never)
+		match, err := filter.Containers(t.Context(), core.ContainerListOptions{Filters: core.Filters{test.key: {test.value}}}, never, stock{})
 		if err != nil {
 			t.Errorf("%s=%s: %v", test.key, test.value, err)
 			continue
@@ -47,12 +63,12 @@ func TestContainers(t *testing.T) {
 			t.Errorf("%s=%s: %v, want %v", test.key, test.value, got, test.want)
 		}
 	}
-	for _, bad := range []core.Filters{{"colour": {"red"}}, {"status": {"asleep"}}, {"exited": {"x"}}} {
-		if _, err := filter.Containers(core.ContainerListOptions{Filters: bad}, never); !errdefs.IsInvalidArgument(err) {
+	for _, bad := range []core.Filters{{"colour": {"red"}}, {"status": {"asleep"}}, {"exited": {"x"}}, {"health": {"odd"}}} {
+		if _, err := filter.Containers(t.Context(), core.ContainerListOptions{Filters: bad}, never, stock{}); !errdefs.IsInvalidArgument(err) {
 			t.Errorf("%v: %v", bad, err)
 		}
 	}
-	if _, err := filter.Containers(core.ContainerListOptions{Filters: core.Filters{"before": {"nobody"}}}, never); !errdefs.IsNotFound(err) {
+	if _, err := filter.Containers(t.Context(), core.ContainerListOptions{Filters: core.Filters{"before": {"nobody"}}}, never, stock{}); !errdefs.IsNotFound(err) {
 		t.Errorf("before a container that is not there: %v", err)
 	}
 }

@@ -1,6 +1,7 @@
 package filter
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -42,12 +43,9 @@ func Prune(filters core.Filters) (func(created time.Time, labels map[string]stri
 				return false
 			}
 		}
-		for _, condition := range filters["label!"] {
-			if Label(labels, condition) {
-				return false
-			}
-		}
-		return true
+		// As in Docker: what has all of them stays.
+		kept := filters["label!"]
+		return len(kept) == 0 || slices.ContainsFunc(kept, func(condition string) bool { return !Label(labels, condition) })
 	}, nil
 }
 

@@ -36,6 +36,14 @@ func (t *Networks) List(ctx context.Context, filters core.Filters) ([]core.Netwo
 	if err := filter.Keys(filters, []string{"dangling", "driver", "id", "label", "name", "scope", "type"}); err != nil {
 		return nil, err
 	}
+	for _, value := range filters["type"] {
+		if value != "builtin" && value != "custom" {
+			return nil, core.Invalid("invalid filter: 'type'='%s'", value)
+		}
+	}
+	if _, err := filter.Flag(filters, "dangling", false); err != nil {
+		return nil, core.Invalid(`invalid value for filter 'dangling', must be "true" (or "1"), or "false" (or "0")`)
+	}
 	networks, err := t.port.List(ctx)
 	if err != nil {
 		return nil, err

@@ -85,6 +85,9 @@ func (t *Volumes) List(ctx context.Context, filters core.Filters) ([]core.Volume
 	if err := filter.Keys(filters, []string{"dangling", "driver", "label", "name"}); err != nil {
 		return nil, err
 	}
+	if _, err := filter.Flag(filters, "dangling", false); err != nil {
+		return nil, core.Invalid("invalid filter 'dangling=%s'", filters["dangling"])
+	}
 	volumes, err := t.port.List(ctx)
 	if err != nil {
 		return nil, err
