@@ -39,6 +39,8 @@ func (l *Lifecycle) takeDown(ctx context.Context, b *box, status core.ExitStatus
 	if !was.State.Running() {
 		return // told twice: by the shim and by restore
 	}
+	b.signalling.Lock() // a kill is told before what it caused
+	b.signalling.Unlock()
 	l.health.Stop(b.id)
 	if err := l.ports.Sandboxes.Close(ctx, was.ID); err != nil {
 		l.log.Error("take down the network of a container", "container", was.ID, "error", err)
