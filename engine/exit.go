@@ -40,6 +40,8 @@ func (l *Lifecycle) takeDown(ctx context.Context, b *box, status core.ExitStatus
 	if !was.State.Running() {
 		return // told twice: by the shim and by restore
 	}
+	b.signalling.Lock() // a kill is told before what it caused
+	b.signalling.Unlock()
 	l.health.Stop(b.id)
 	l.attempt(ctx, was, "take down the network of a container", "exit:before-network", func(ctx context.Context) error {
 		return l.ports.Sandboxes.Close(ctx, was.ID)

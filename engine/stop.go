@@ -96,6 +96,8 @@ func (l *Lifecycle) end(ctx context.Context, b *box, sig syscall.Signal, timeout
 
 // signal sends a signal and publishes the event; a process that is gone already is no error.
 func (l *Lifecycle) signal(ctx context.Context, b *box, sig syscall.Signal) error {
+	b.signalling.Lock()
+	defer b.signalling.Unlock()
 	err := l.ports.Runtime.Signal(ctx, b.id, sig)
 	if err != nil && !errors.Is(err, syscall.ESRCH) && !errdefs.IsConflict(err) { // a conflict: it does not run any more
 		return err

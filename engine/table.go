@@ -27,6 +27,8 @@ func newTable() *table {
 type box struct {
 	id core.ContainerID
 	op lock
+	// signalling is held from a signal to its event, so that this comes before the events of the end.
+	signalling sync.Mutex
 
 	mu      sync.Mutex
 	c       *core.Container // a value: never changed in place, replaced by Change
