@@ -169,7 +169,8 @@ func (d *Daemon) noteLinks() {
 }
 
 // Processes lists the daemon's: those that have its root in their arguments, in their environment (shims have it in
-// the PATH) or in their mounts (containers live on a layer below it).
+// the PATH) or in their mounts (containers live on a layer below it). The mounts of a shim say nothing: another daemon's has
+// all that the host had mounted when it was started.
 func (d *Daemon) Processes() (pids []int) {
 	folders, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
@@ -181,7 +182,11 @@ func (d *Daemon) Processes() (pids []int) {
 		if err != nil || pid == os.Getpid() {
 			continue
 		}
-		for _, name := range []string{"cmdline", "environ", "mountinfo"} {
+		signs := []string{"cmdline", "environ", "mountinfo"}
+		if comm, err := os.ReadFile(filepath.Join(folder, "comm")); err == nil && string(comm) == "berth-shim\n" {
+			signs = signs[:2]
+		}
+		for _, name := range signs {
 			content, err := os.ReadFile(filepath.Join(folder, name))
 			if err == nil && bytes.Contains(content, mark) && (name != "mountinfo" || !d.onHost(folder)) {
 				pids = append(pids, pid)
