@@ -29,15 +29,16 @@ modules:
 	@test -d "$$(go env GOMODCACHE)/cache/download/github.com/moby" || echo "build: the first time, modules are downloaded and compiled: this takes minutes"
 	@go mod download
 
+# What is tested are programs, which the cache of go test knows nothing of: -count=1.
 test: build
 	@scripts/deps test
 	@echo "test: vet"
 	@CGO_ENABLED=0 go vet $$(go list ./... | grep -v -e /shim -e /cmd/berth-shim)
 	@CGO_ENABLED=1 go vet -tags '$(shimtags)' $(shimonly)
 	@echo "test: all but the shim"
-	@BERTH_BIN=$(BIN) BERTH_SHIM=$(BIN)/berth-shim CGO_ENABLED=0 go test -timeout 20m $$(go list ./... | grep -v -e /shim -e /cmd/berth-shim)
+	@BERTH_BIN=$(BIN) BERTH_SHIM=$(BIN)/berth-shim CGO_ENABLED=0 go test -count=1 -timeout 20m $$(go list ./... | grep -v -e /shim -e /cmd/berth-shim)
 	@echo "test: the shim"
-	@BERTH_BIN=$(BIN) CGO_ENABLED=1 go test -tags '$(shimtags)' $(shimonly)
+	@BERTH_BIN=$(BIN) CGO_ENABLED=1 go test -count=1 -tags '$(shimtags)' $(shimonly)
 	@rmdir /sys/fs/cgroup/berth /sys/fs/cgroup/*/berth 2>/dev/null || true # daemons share it, so none of them removes it
 
 demo:
