@@ -208,6 +208,18 @@ func TestAContainerWithRemoveIsGoneWhenItsWaiterKnows(t *testing.T) {
 	if _, err := w.Containers.Inspect(t.Context(), "once", false); !errdefs.IsNotFound(err) {
 		t.Fatalf("it is still there: %v", err)
 	}
+	for _, ref := range []string{"once", string(id)} { // too late by a moment
+		late, err := w.Lifecycle.Wait(t.Context(), ref, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if result := <-late; result.Code != 3 {
+			t.Errorf("a wait that comes too late gave %+v", result)
+		}
+	}
+	if _, err := w.Lifecycle.Wait(t.Context(), "never", ""); !errdefs.IsNotFound(err) {
+		t.Errorf("a wait for what never was: %v", err)
+	}
 }
 
 func TestNamesAreUnique(t *testing.T) {

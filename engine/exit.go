@@ -125,6 +125,7 @@ func (l *Lifecycle) attempt(ctx context.Context, c *core.Container, what, failpo
 
 // autoRemove removes a container that asked for it (`--rm`); the caller holds op.
 func (l *Lifecycle) autoRemove(ctx context.Context, b *box) {
+	l.table.remember(b.View())
 	if err := l.remove(ctx, b, core.RemoveOptions{Volumes: true}); err != nil {
 		l.log.Error("remove a container that ended", "container", b.id, "error", err)
 	}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"slices"
 	"sort"
 	"strings"
 	"sync"
@@ -14,6 +15,39 @@ type table struct {
 	mu    sync.RWMutex // guards both maps; taken before a box's mu, and never while calling a port
 	ids   map[core.ContainerID]*box
 	names map[string]core.ContainerID
+	gone  []ending // of containers that removed themselves, the oldest first
+}
+
+// ending is how a container ended that is not there any more.
+type ending struct {
+	id   core.ContainerID
+	name string
+	code int
+}
+
+// keptEndings is how many of them are kept, for whoever asks a moment too late.
+const keptEndings = 100
+
+// remember keeps how a container ended that removes itself.
+func (t *table) remember(c *core.Container) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.gone) == keptEndings {
+		t.gone = slices.Delete(t.gone, 0, 1)
+	}
+	t.gone = append(t.gone, ending{c.ID, c.Name, c.State.ExitCode})
+}
+
+// recall finds the newest such end by ID or name.
+func (t *table) recall(ref string) (code int, found bool) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	for _, e := range slices.Backward(t.gone) {
+		if string(e.id) == ref || e.name == strings.TrimPrefix(ref, "/") {
+			return e.code, true
+		}
+	}
+	return 0, false
 }
 
 func newTable() *table {

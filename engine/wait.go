@@ -20,7 +20,8 @@ const (
 )
 
 // Wait registers a waiter and returns at once. Conditions: "not-running" (at once for one that does not run),
-// "next-exit", "removed".
+// "next-exit", "removed". A container with --rm may be gone before its client asks, since a short one takes a few
+// milliseconds here: who asks for one that removed itself a moment ago is told how it ended.
 func (l *Lifecycle) Wait(ctx context.Context, ref, condition string) (<-chan core.WaitResult, error) {
 	switch condition {
 	case "", "not-running", "next-exit", "removed":
@@ -28,6 +29,11 @@ func (l *Lifecycle) Wait(ctx context.Context, ref, condition string) (<-chan cor
 		return nil, core.Invalid("invalid condition: %q", condition)
 	}
 	b, err := l.table.find(ref)
+	if code, found := l.table.recall(ref); err != nil && found {
+		told := make(chan core.WaitResult, 1)
+		told <- core.WaitResult{Code: code}
+		return told, nil
+	}
 	if err != nil {
 		return nil, err
 	}

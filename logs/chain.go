@@ -1,10 +1,12 @@
 package logs
 
 import (
+	"bytes"
 	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"strconv"
 )
@@ -27,6 +29,37 @@ func (s *segment) reader() (io.Reader, error) {
 		return s.file, nil
 	}
 	return gzip.NewReader(s.file)
+}
+
+// holds reports whether this is the other file, or what was made of it by compression since that was opened. Times do not
+// tell: lines that were written at once have the same one, in as many files as they fill.
+func (s *segment) holds(other *segment) bool {
+	if os.SameFile(s.info, other.info) {
+		return true
+	}
+	if !s.packed || other.packed {
+		return false
+	}
+	packed, err := s.reader()
+	if err != nil {
+		return false
+	}
+	return sameContent(packed, io.NewSectionReader(other.file, 0, math.MaxInt64))
+}
+
+// sameContent reads both as far as they are the same.
+func sameContent(a, b io.Reader) bool {
+	one, two := make([]byte, 64<<10), make([]byte, 64<<10)
+	for {
+		n, err := io.ReadFull(a, one)
+		m, other := io.ReadFull(b, two)
+		if n != m || !bytes.Equal(one[:n], two[:m]) || (err == nil) != (other == nil) {
+			return false
+		}
+		if err != nil {
+			return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+		}
+	}
 }
 
 // openChain opens the files of a log, oldest first. A rotation that happens meanwhile shifts the names from under the

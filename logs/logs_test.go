@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -376,5 +377,77 @@ func BenchmarkRead(b *testing.B) {
 		if err := r.Close(); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+func TestFollowOfLinesOfOneMoment(t *testing.T) {
+	t.Parallel()
+	for name, options := range map[string]jsonlog.Options{
+		"rotated away while nobody looks":        {MaxSize: 2000, MaxFiles: 3},
+		"rotated away, compressed":               {MaxSize: 2000, MaxFiles: 3, Compress: true},
+		"rotated, all of it kept":                {MaxSize: 2000, MaxFiles: 1000},
+		"rotated and compressed, all of it kept": {MaxSize: 2000, MaxFiles: 1000, Compress: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(t.TempDir(), "c-json.log")
+			w := newWriter(t, path, options)
+			const last = 500
+			write := func(from, to int) {
+				for n := from; n <= to; n++ {
+					if err := w.Append(false, noon, fmt.Appendf(nil, "%d\n", n)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if err := w.Flush(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			write(1, 3)
+			follow, done := both(), make(chan struct{})
+			follow.Follow = true
+			reader, err := newLogs(t).Read(t.Context(), path, follow, done)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer reader.Close()
+			var got []string
+			next := func() bool {
+				line, err := reader.Next()
+				if errors.Is(err, io.EOF) {
+					return false
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				got = append(got, strings.TrimSpace(string(line.Line)))
+				return true
+			}
+			for len(got) < 3 && next() {
+			}
+			write(4, last)
+			close(done)
+			for next() {
+			}
+			if len(got) == 0 || got[len(got)-1] != fmt.Sprint(last) {
+				t.Fatalf("the last line is not there: %v", got)
+			}
+			// What the reader held when it was rotated away comes still; then what was deleted is missing, once.
+			gaps := 0
+			for i := 1; i < len(got); i++ {
+				before, _ := strconv.Atoi(got[i-1])
+				if n, _ := strconv.Atoi(got[i]); n != before+1 {
+					if gaps++; n <= before {
+						gaps = last
+					}
+				}
+			}
+			if gaps > 1 || gaps > 0 && options.MaxFiles == 1000 {
+				t.Errorf("lines are missing, or come twice: %v", got)
+			}
+			if options.MaxFiles == 1000 && len(got) != last {
+				t.Errorf("%d lines of %d", len(got), last)
+			}
+		})
 	}
 }

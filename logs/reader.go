@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -37,16 +38,14 @@ type reader struct {
 	limit   int64     // bytes of current that may still be read; negative: no limit
 	offset  int64     // of a plain current: how far it has been read
 	skip    int64     // records to pass over
-	after   time.Time // records up to this moment were given out already
 
 	decoder jsonlog.Decoder
 	buffer  []byte // begin to end of it is read and not decoded
 	begin   int
 	filled  int
-	whole   int  // the line feed before this place is the last one of the buffer
-	garbage bool // in the middle of a line that is too long
-	ended   bool // done or due was seen: what is there now is all there will be
-	last    time.Time
+	whole   int          // the line feed before this place is the last one of the buffer
+	garbage bool         // in the middle of a line that is too long
+	ended   bool         // done or due was seen: what is there now is all there will be
 	ahead   core.LogLine // the next record, when found
 	found   bool
 
@@ -188,7 +187,6 @@ func (r *reader) consider(line []byte) {
 	if err != nil {
 		return // garbage: torn by a crash, or not ours
 	}
-	r.last = record.Time
 	if record.Stderr && !r.options.Stderr || !record.Stderr && !r.options.Stdout {
 		return
 	}
@@ -205,12 +203,12 @@ func (r *reader) consider(line []byte) {
 
 // bounded reports whether some times are not wanted.
 func (r *reader) bounded() bool {
-	return !r.options.Since.IsZero() || !r.options.Until.IsZero() || !r.after.IsZero()
+	return !r.options.Since.IsZero() || !r.options.Until.IsZero()
 }
 
 // within reports whether a record of this time is wanted; one behind Until ends it all.
 func (r *reader) within(at time.Time) bool {
-	if at.Before(r.options.Since) || !at.After(r.after) && !r.after.IsZero() {
+	if at.Before(r.options.Since) {
 		return false
 	}
 	if !r.options.Until.IsZero() && at.After(r.options.Until) {
@@ -351,16 +349,11 @@ func (r *reader) rotated() (bool, error) {
 		return false, err
 	}
 	if r.current != nil {
-		r.after = r.last // for a chain that no longer holds the current file: it was compressed meanwhile
-		for i, s := range chain {
-			if os.SameFile(s.info, r.current.info) {
-				if err := closeChain(chain[:i+1]); err != nil {
-					return false, errors.Join(err, closeChain(chain[i+1:]))
-				}
-				chain, r.after = chain[i+1:], time.Time{}
-				break
-			}
+		read := 1 + slices.IndexFunc(chain, func(s *segment) bool { return s.holds(r.current) })
+		if err := closeChain(chain[:read]); err != nil {
+			return false, errors.Join(err, closeChain(chain[read:]))
 		}
+		chain = chain[read:] // all of it, when the file that was read is gone
 	}
 	r.chain = chain
 	if len(chain) == 0 {

@@ -19,6 +19,7 @@ func (f *Files) Stat(ctx context.Context, ref, name string) (core.PathStat, erro
 		return core.PathStat{}, err
 	}
 	defer u.close()
+	defer f.tell(u)()
 	stat, err := u.view.Stat(absolute(name))
 	return stat, explain(err, name, ref)
 }
@@ -31,6 +32,7 @@ func (f *Files) Archive(ctx context.Context, ref, name string, head func(core.Pa
 		return err
 	}
 	defer u.close()
+	defer f.tell(u)()
 	defer context.AfterFunc(u, cut)()
 	place := absolute(name)
 	stat, err := u.view.Stat(place)
@@ -52,6 +54,7 @@ func (f *Files) Extract(ctx context.Context, ref, name string, options core.Extr
 		return err
 	}
 	defer u.close()
+	defer f.tell(u)()
 	defer context.AfterFunc(u, cut)()
 	place, err := u.view.Evaluate(path.Join("/", name))
 	if err != nil {

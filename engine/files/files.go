@@ -151,6 +151,15 @@ type use struct {
 	close           func()
 }
 
+// tell publishes that the volumes of a container that does not run are used by a copy, and gives what tells the end of it.
+func (f *Files) tell(u *use) func() {
+	if u.container.State.Running() {
+		return func() {}
+	}
+	f.ports.Events.Volumes(u.container, "mount")
+	return func() { f.ports.Events.Volumes(u.container, "unmount") }
+}
+
 // look opens the files of a container, or shares what is open.
 func (f *Files) look(ctx context.Context, ref string) (*use, error) {
 	for {
@@ -252,7 +261,6 @@ func (f *Files) describe(ctx context.Context, c *core.Container, o *opened) (cor
 	}
 	// Memory is there only while it runs.
 	view.Mounts = slices.DeleteFunc(view.Mounts, func(m core.FSMount) bool { return m.Type == "tmpfs" })
-	f.ports.Events.Volumes(c, "mount")
 	return view, nil
 }
 
@@ -282,7 +290,6 @@ func (f *Files) letGo(o *opened) {
 	if err := f.ports.Mounts.LetGo(context.Background(), c); err != nil {
 		f.ports.Logger.Warn("let go of the volumes of a container", "container", c.ID, "error", err)
 	}
-	f.ports.Events.Volumes(c, "unmount")
 }
 
 // readOnly says why nothing may be written to a path of the container, if nothing may.

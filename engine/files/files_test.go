@@ -197,7 +197,7 @@ func TestAViewHasWhatTheContainerHasMounted(t *testing.T) {
 	if _, err := w.files.Stat(t.Context(), "web", "/file"); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := w.said(), "mount; open pid=0 root=1 /from/v>/v /from/>/b; close; let go; unmount"; got != want {
+	if got, want := w.said(), "open pid=0 root=1 /from/v>/v /from/>/b; mount; unmount; close; let go"; got != want {
 		t.Errorf("for one that does not run: %s, want %s", got, want)
 	}
 	w.calls, w.c.State = nil, core.State{Status: core.StatusPaused, PID: 7}
@@ -274,7 +274,7 @@ func TestOwnersAreTheContainersUserWhenAsked(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got := w.said(); !strings.Contains(got, "unpack /a keep=true user=none; event extract-to-dir; close") || !strings.Contains(got, "unpack /a keep=true user=sailor; event extract-to-dir; close") {
+	if got := w.said(); !strings.Contains(got, "unpack /a keep=true user=none; event extract-to-dir; unmount; close") || !strings.Contains(got, "unpack /a keep=true user=sailor; event extract-to-dir; unmount; close") {
 		t.Error(got)
 	}
 }
@@ -342,7 +342,7 @@ func TestAContainerThatHasJustEndedIsLookedAtAsOneThatDoesNotRun(t *testing.T) {
 	if _, err := w.files.Stat(t.Context(), "web", "/file"); err != nil {
 		t.Error(err)
 	}
-	if got := w.said(); !strings.HasPrefix(got, "open pid=7 root=0") || !strings.HasSuffix(got, "open pid=0 root=1; close; let go; unmount") {
+	if got := w.said(); !strings.HasPrefix(got, "open pid=7 root=0") || !strings.HasSuffix(got, "open pid=0 root=1; mount; unmount; close; let go") {
 		t.Error(got)
 	}
 }

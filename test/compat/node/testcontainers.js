@@ -21,6 +21,9 @@ function talk(port, ...commands) {
   });
 }
 
+// A program that only waits for the daemon ends when its connections do not count as something to wait for.
+const alive = setInterval(() => {}, 1000);
+
 test('a Redis is waited for by its log', async () => {
   const redis = await new GenericContainer('redis').withExposedPorts(6379).withWaitStrategy(Wait.forLogMessage('Ready to accept connections')).start();
   assert.match(await talk(redis.getMappedPort(6379), 'SET sea north', 'GET sea'), /\+OK\r\n\$5\r\nnorth\r\n/);
@@ -132,3 +135,5 @@ test('files go in and out', async (t) => {
   assert.match(text, /dear\n/);
   await c.stop();
 });
+
+test('nothing is left to wait for', () => clearInterval(alive));
