@@ -162,7 +162,7 @@ test('a container that runs', async (t) => {
     assert.strictEqual((await docker.getContainer('dockerode-other').inspect()).HostConfig.CpuShares, 100);
   });
   await t.test('files', async (t) => {
-    if (await absent(t, () => container.infoArchive({ path: '/bin' }))) return;
+    if (await absent(t, async () => (await container.infoArchive({ path: '/bin' })).resume())) return;
     const pack = require('tar-fs').pack;
     const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'berth-dockerode-'));
     try {
