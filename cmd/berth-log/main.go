@@ -1,5 +1,5 @@
 // Command berth-log carries a connection to a log server over TLS. The shim of a container that logs to such a server
-// starts it: Go's TLS library would cost every other shim half its size again (docs/decisions/0008).
+// starts it: Go's TLS library would cost every other shim half its size again (docs/decisions/0006).
 //
 //	berth-log '{"network":"tcp","address":"host:6514","tls":{…}}'
 //
