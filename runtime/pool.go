@@ -38,11 +38,11 @@ type pool struct {
 	closed bool
 }
 
-// A shim's death costs each of its containers, and its memory is theirs together: four of them weigh a third of what each
+// A shim's death costs each of its containers, and its memory is theirs together: six of them weigh a third of what each
 // would weigh alone. After some starts a shim takes no more: what may have gathered in it goes with it.
 const (
-	containersPerShim = 4
-	startsPerShim     = 100
+	containersPerShim = 6
+	startsPerShim     = 25
 )
 
 // shim is a shim process. Its counters belong to the pool.
@@ -189,8 +189,8 @@ func (p *pool) take(ctx context.Context, host bool) (*shim, *wire.Conn, error) {
 	return s, conn, nil
 }
 
-// choose takes a place in a shim: in the fullest of those that have nothing else to start, since a shim weighs the same
-// for one container as for four; when all are starting something, in the one that starts least. nil: all are full.
+// choose takes a place in a shim: in the fullest of those that have nothing else to start, since a shim weighs nearly
+// the same for one container as for six; when all are starting something, in the one that starts least. nil: all are full.
 func (p *pool) choose() *shim {
 	now := p.look()
 	p.mu.Lock()
