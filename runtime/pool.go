@@ -54,6 +54,7 @@ type shim struct {
 	containers int  // that it serves
 	starting   int  // of these, how many are being started
 	starts     int  // that it has done
+	leaving    bool // it takes no more: conn is closed as soon as no start needs it
 	stuck      bool // it does not answer: killed once nobody else needs it
 }
 
@@ -235,7 +236,9 @@ func (s *shim) converse() (*wire.Conn, error) {
 func (p *pool) shut(s *shim) {
 	if i := slices.Index(p.open, s); i >= 0 {
 		p.open = slices.Delete(p.open, i, i+1)
-		s.conn.Close()
+		if s.leaving = true; s.starting == 0 {
+			s.conn.Close()
+		}
 	}
 }
 
@@ -243,7 +246,9 @@ func (p *pool) shut(s *shim) {
 // the start down.
 func (p *pool) over(s *shim) {
 	p.mu.Lock()
-	s.starting--
+	if s.starting--; s.starting == 0 && s.leaving {
+		s.conn.Close()
+	}
 	p.mu.Unlock()
 	select {
 	case p.refill <- struct{}{}:

@@ -641,6 +641,29 @@ func TestAPlaceInAShimIsUsedAgain(t *testing.T) {
 	}
 }
 
+func TestAShimThatHasStartedEnoughGoesInPeace(t *testing.T) {
+	b := newBench(t, 1)
+	stays := b.container("sleep", "1000")
+	b.start(stays)
+	first, served := b.box(stays.Container.ID, false).link.shim, 1
+	for range startsPerShim + 2 {
+		l := b.container("true")
+		b.start(l)
+		if b.box(l.Container.ID, false).link.shim == first {
+			served++
+		}
+		b.exit()
+		must(t, b.Delete(context.Background(), l.Container.ID))
+	}
+	b.pool.mu.Lock()
+	stuck := first.stuck
+	b.pool.mu.Unlock()
+	if served != startsPerShim || stuck {
+		t.Errorf("it started %d containers of %d; it is said to be stuck: %t", served, startsPerShim, stuck)
+	}
+	must(t, b.Delete(context.Background(), stays.Container.ID))
+}
+
 func TestAShimThatDoesNotAnswerKeepsNobodyAlive(t *testing.T) {
 	b := newBench(t, 1)
 	stuck, neighbour := b.container("sleep", "1000"), b.container("sleep", "1000")
