@@ -54,6 +54,7 @@ func (r *Runtime) adopt(ctx context.Context, id core.ContainerID) (core.Adopted,
 	}
 	b := r.box(id, true)
 	l, _ := b.connect(wire.NewConn(conn), r.pool.adopted(pid)) // nobody waits before Adopt is done
+	close(l.begun)
 	greet, cancel := context.WithTimeout(ctx, greetTime)
 	defer cancel()
 	reply, err := l.call(greet, &wire.Message{Container: id, Ask: &wire.Ask{}})

@@ -136,6 +136,10 @@ func (r *Runtime) Attach(ctx context.Context, id core.ContainerID, streams core.
 
 // attach hands a client to the shim of a running container.
 func (r *Runtime) attach(ctx context.Context, b *box, l *link, process core.ExecID, a *attachment) error {
+	select {
+	case <-l.begun:
+	case <-l.gone:
+	}
 	reply, err := l.call(ctx, &wire.Message{Container: b.id, Process: process, Attach: &a.wire}, a.file)
 	a.handed()
 	if err == nil && reply.Error != "" {

@@ -19,6 +19,8 @@ type link struct {
 	shim *shim
 	news func(m *wire.Message)
 	gone chan struct{} // closed when the connection has ended
+	// begun is closed once the shim was told of the container: what is sent before that is about nothing.
+	begun chan struct{}
 
 	mu      sync.Mutex // guards what follows
 	next    uint64
@@ -27,7 +29,7 @@ type link struct {
 
 // newLink begins the conversation. news is called from one goroutine, in order, and may not call back.
 func newLink(conn *wire.Conn, s *shim, news func(m *wire.Message)) *link {
-	l := &link{conn: conn, shim: s, news: news, gone: make(chan struct{}), pending: map[uint64]chan *wire.Reply{}}
+	l := &link{conn: conn, shim: s, news: news, gone: make(chan struct{}), begun: make(chan struct{}), pending: map[uint64]chan *wire.Reply{}}
 	return l
 }
 
@@ -77,7 +79,11 @@ func (l *link) call(ctx context.Context, m *wire.Message, files ...*os.File) (*w
 	m.Seq = l.next
 	l.pending[m.Seq] = answer
 	l.mu.Unlock()
-	if err := l.conn.Send(m, files...); err != nil {
+	err := l.conn.Send(m, files...)
+	if m.Start != nil {
+		close(l.begun)
+	}
+	if err != nil {
 		l.forget(m.Seq)
 		return nil, fmt.Errorf("%w: %w", errLost, err)
 	}

@@ -39,6 +39,7 @@ type container struct {
 	report func(m *wire.Message) bool
 
 	hostMounts bool
+	home       string            // of the first process's user
 	paths      map[string]string // of its cgroups
 	ready      chan struct{}     // closed when the start is over, well or not
 	destroyed  chan struct{}     // closed when cgroup and libcontainer's state are gone
@@ -68,6 +69,7 @@ func (c *container) start(m *wire.Start, netns *os.File, clients []attachment) (
 	}
 	p := newProcess("", c.spec.Process, true)
 	p.lib.UID, p.lib.GID = int(c.spec.Process.User.UID), int(c.spec.Process.User.GID)
+	p.home = c.home
 	if err := p.open(m.Streams, m.Log, c.streamsFor("")); err != nil {
 		closeClients(clients)
 		return err
@@ -143,7 +145,7 @@ func (c *container) configure(m *wire.Start, netns *os.File) error {
 		return err
 	}
 	spec := c.spec
-	user, err := lookup(root, m.Who)
+	user, home, err := lookup(root, m.Who)
 	if err != nil {
 		return err
 	}
@@ -153,7 +155,7 @@ func (c *container) configure(m *wire.Start, netns *os.File) error {
 			user.AdditionalGids = append(user.AdditionalGids, gid)
 		}
 	}
-	spec.Process.User = user
+	spec.Process.User, c.home = user, home
 	spec.Root.Path = root
 	if netns != nil {
 		path := fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), fdOf(netns))
@@ -275,13 +277,14 @@ func (c *container) exec(id core.ExecID, m *wire.Exec, clients []attachment) (*p
 		closeClients(clients)
 		return nil, errGone
 	}
-	user, err := lookup(c.containerRoot(), m.Who)
+	user, home, err := lookup(c.containerRoot(), m.Who)
 	if err != nil {
 		closeClients(clients)
 		return nil, err
 	}
 	m.Process.User = user
 	p := newProcess(id, m.Process, false)
+	p.home = home
 	if err := p.open(m.Streams, nil, c.streamsFor(id)); err != nil {
 		closeClients(clients)
 		return nil, err

@@ -27,6 +27,7 @@ const pipeSize = 256 << 10
 // process is the first or a further process of the container.
 type process struct {
 	id      core.ExecID           // empty: the first
+	home    string                // of its user
 	lib     *libcontainer.Process // what it is, and its streams
 	spec    *specs.Process
 	handle  handle // once it runs

@@ -16,7 +16,7 @@ import (
 	"github.com/berth-engine/berth/shim/wire"
 )
 
-// runner is an OCI runtime with the one container: libcontainer in this process, or a program.
+// runner is what runs the one container: the launch of this shim, libcontainer in this process, or a program.
 type runner interface {
 	// Run starts the first process, or a further one, which belongs to whoever calls its wait from then on.
 	Run(p *process) error
@@ -51,6 +51,11 @@ func (c *container) runner(program *wire.Program) (runner, error) {
 	if config.Rlimits, err = rlimits(c.spec.Process.Rlimits); err != nil {
 		return nil, invalid{err}
 	}
+	return newQuick(c, config)
+}
+
+// newNative makes the container libcontainer's.
+func newNative(c *container, config *configs.Config) (runner, error) {
 	lib, err := libcontainer.Create(filepath.Join(c.dir, "runc"), string(c.id), config)
 	if err != nil {
 		return nil, created{err}

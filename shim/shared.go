@@ -24,6 +24,7 @@ type shared struct {
 	logger  *slog.Logger
 	filters filter.Filters
 	orphans *orphans
+	null    *os.File // the standard input of processes that have none
 	// trim gives the memory back that starts took, a moment after the last of them, so that a short run and a burst of
 	// starts do not pay for it.
 	trim *time.Timer
@@ -39,7 +40,11 @@ func Serve(control *os.File, logger *slog.Logger) error {
 		return err
 	}
 	defer base.Close()
-	s := &shared{logger: logger, orphans: newOrphans(), trim: time.AfterFunc(trimAfter, debug.FreeOSMemory)}
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	s := &shared{logger: logger, orphans: newOrphans(), null: null, trim: time.AfterFunc(trimAfter, debug.FreeOSMemory)}
 	go s.orphans.reap()
 	var conversations sync.WaitGroup
 	err = s.receive(base, &conversations)

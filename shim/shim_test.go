@@ -150,18 +150,18 @@ func TestUsersAreFoundInTheImageOnly(t *testing.T) {
 		}
 	}
 	link("/passwd2") // absolute: inside the image
-	if u, err := lookup(root, wire.Who{User: "web"}); err != nil || u.UID != 33 || u.GID != 34 {
+	if u, _, err := lookup(root, wire.Who{User: "web"}); err != nil || u.UID != 33 || u.GID != 34 {
 		t.Errorf("%+v %v", u, err)
 	}
 	link(outside)
-	if u, err := lookup(root, wire.Who{User: "evil"}); err == nil {
+	if u, _, err := lookup(root, wire.Who{User: "evil"}); err == nil {
 		t.Errorf("found outside of the image: %+v", u)
 	}
 	link("/dev/zero")
-	if u, err := lookup(root, wire.Who{User: "12:13"}); err != nil || u.UID != 12 || u.GID != 13 {
+	if u, _, err := lookup(root, wire.Who{User: "12:13"}); err != nil || u.UID != 12 || u.GID != 13 {
 		t.Errorf("%+v %v", u, err)
 	}
-	if _, err := lookup(root, wire.Who{User: "4294967296"}); err == nil {
+	if _, _, err := lookup(root, wire.Who{User: "4294967296"}); err == nil {
 		t.Error("a number that is too big is a user")
 	}
 }

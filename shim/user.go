@@ -21,34 +21,34 @@ import (
 const biggestPasswd = 16 << 20
 
 // lookup finds user and groups of a process in the image's passwd and group files. Symbolic links in the image are
-// followed inside the image only. A number needs no entry.
-func lookup(root string, who wire.Who) (specs.User, error) {
+// followed inside the image only. A number needs no entry. home is the user's folder.
+func lookup(root string, who wire.Who) (u specs.User, home string, err error) {
 	passwd, err := openIn(root, "/etc/passwd")
 	if err != nil {
-		return specs.User{}, err
+		return specs.User{}, "", err
 	}
 	defer passwd.Close()
 	group, err := openIn(root, "/etc/group")
 	if err != nil {
-		return specs.User{}, err
+		return specs.User{}, "", err
 	}
 	defer group.Close()
 	found, err := user.GetExecUser(who.User, nil, passwd, group)
 	if err != nil {
-		return specs.User{}, invalid{err}
+		return specs.User{}, "", invalid{err}
 	}
-	u := specs.User{UID: uint32(found.Uid), GID: uint32(found.Gid)}
+	u = specs.User{UID: uint32(found.Uid), GID: uint32(found.Gid)}
 	// Docker: the process's own group is one of the further groups.
 	groups := append([]int{found.Gid}, found.Sgids...)
 	if len(who.Groups) > 0 {
 		again, err := openIn(root, "/etc/group")
 		if err != nil {
-			return specs.User{}, err
+			return specs.User{}, "", err
 		}
 		defer again.Close()
 		more, err := user.GetAdditionalGroups(who.Groups, again)
 		if err != nil {
-			return specs.User{}, invalid{err}
+			return specs.User{}, "", invalid{err}
 		}
 		groups = append(groups, more...)
 	}
@@ -59,7 +59,7 @@ func lookup(root string, who wire.Who) (specs.User, error) {
 			u.AdditionalGids = append(u.AdditionalGids, uint32(gid))
 		}
 	}
-	return u, nil
+	return u, found.Home, nil
 }
 
 // openIn opens a regular file below root. A missing one reads as empty.

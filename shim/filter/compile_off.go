@@ -17,3 +17,5 @@ func compile(*configs.Seccomp) (compiled, error) {
 }
 
 func replay(compiled) {}
+
+func newestCalls(*configs.Seccomp) ([]newest, error) { return nil, nil }

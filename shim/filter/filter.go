@@ -35,8 +35,9 @@ type compiled struct {
 // to libcontainer's init as an open file. Compiling costs more than the rest of a start; a program is made once per
 // profile and machine and kept in the cache folder, which belongs to root alone.
 type Filters struct {
-	mu    sync.Mutex // guards files, and the one memo of the process
-	files map[string]*os.File
+	mu       sync.Mutex // guards the rest, and the one memo of the process
+	files    map[string]*os.File
+	programs map[*os.File]*Program
 }
 
 // magic begins a kept program; the version goes up with the format.
