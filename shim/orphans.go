@@ -3,13 +3,10 @@
 package shim
 
 import (
-	"fmt"
 	"os"
 	"os/signal"
-	"path/filepath"
-	"strconv"
-	"strings"
 	"sync"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -39,18 +36,24 @@ func (o *orphans) start() (end func(pid int)) {
 			o.mu.Unlock()
 		}
 		o.starting.RUnlock()
-		select {
-		case o.wake <- unix.SIGCHLD:
-		default: // it is awake
-		}
+		o.rouse()
 	}
 }
 
-// forget is called once a child of start was waited for.
+// forget is called once a child of start was waited for. Behind a known dead child the reaper sees no other, so it looks
+// again.
 func (o *orphans) forget(pid int) {
 	o.mu.Lock()
-	defer o.mu.Unlock()
 	delete(o.known, pid)
+	o.mu.Unlock()
+	o.rouse()
+}
+
+func (o *orphans) rouse() {
+	select {
+	case o.wake <- unix.SIGCHLD:
+	default: // it is awake
+	}
 }
 
 func newOrphans() *orphans {
@@ -65,34 +68,35 @@ func (o *orphans) reap() {
 		if !o.starting.TryLock() {
 			continue
 		}
-		for _, pid := range o.strangers() {
+		for {
+			pid := deadChild()
+			if pid == 0 || o.knows(pid) {
+				break
+			}
 			var status unix.WaitStatus
-			// One that still runs is left alone; one that is gone already needs nothing.
-			_, _ = unix.Wait4(pid, &status, unix.WNOHANG, nil)
+			if _, err := unix.Wait4(pid, &status, unix.WNOHANG, nil); err != nil {
+				break
+			}
 		}
 		o.starting.Unlock()
 	}
 }
 
-// strangers are the children of this process that nobody waits for.
-func (o *orphans) strangers() []int {
-	lists, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", os.Getpid()))
-	if err != nil {
-		return nil
-	}
+func (o *orphans) knows(pid int) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	var pids []int
-	for _, list := range lists {
-		data, err := os.ReadFile(list)
-		if err != nil {
-			continue // a thread that ended meanwhile
-		}
-		for field := range strings.FieldsSeq(string(data)) {
-			if pid, err := strconv.Atoi(field); err == nil && !o.known[pid] {
-				pids = append(pids, pid)
-			}
-		}
-	}
-	return pids
+	return o.known[pid]
 }
+
+// deadChild is the number of a child that ended and was not waited for; 0: there is none.
+func deadChild() int {
+	var info unix.Siginfo
+	if err := unix.Waitid(unix.P_ALL, 0, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil); err != nil {
+		return 0
+	}
+	// Behind the common part siginfo_t of SIGCHLD has the number first (sigaction(2)).
+	return int(*(*int32)(unsafe.Add(unsafe.Pointer(&info), childPID)))
+}
+
+// childPID is where si_pid lies on 64-bit machines.
+const childPID = 16

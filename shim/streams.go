@@ -19,8 +19,8 @@ import (
 // Sizes of the ways through which output goes.
 const (
 	frameHeader = 8         // Docker's header before a piece of output
-	readSize    = 32 << 10  // of one read from a pipe, at first
-	rushSize    = 128 << 10 // the same, of output that has filled that
+	firstRead   = 4 << 10   // of one read from a pipe, at first: most processes say little
+	rushSize    = 128 << 10 // the most, once output has filled what there was
 	inputSize   = 64 << 10  // of one read from a client
 	longestLine = 16 << 10  // a longer line is logged in parts, as Docker does
 )
@@ -62,7 +62,7 @@ type client struct {
 func (s *streams) pump(from io.ReadCloser, stderr bool) {
 	defer s.pumps.Done()
 	defer from.Close()
-	buffer := make([]byte, frameHeader+readSize)
+	buffer := make([]byte, frameHeader+firstRead)
 	lines := lineLog{streams: s, stderr: stderr}
 	var pace pace
 	for {
@@ -79,8 +79,8 @@ func (s *streams) pump(from io.ReadCloser, stderr bool) {
 			if len(clients) > 0 {
 				pace.keep(n)
 			}
-			if n == readSize && len(buffer) == frameHeader+readSize {
-				buffer = make([]byte, frameHeader+rushSize)
+			if full := len(buffer) - frameHeader; n == full && full < rushSize {
+				buffer = make([]byte, frameHeader+min(8*full, rushSize))
 			}
 		}
 		if err != nil {

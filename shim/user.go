@@ -3,6 +3,7 @@
 package shim
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -21,7 +22,8 @@ import (
 const biggestPasswd = 16 << 20
 
 // lookup finds user and groups of a process in the image's passwd and group files. Symbolic links in the image are
-// followed inside the image only. A number needs no entry. home is the user's folder.
+// followed inside the image only. A number needs no entry. home is the user's folder, / for
+// one who has none.
 func lookup(root string, who wire.Who) (u specs.User, home string, err error) {
 	passwd, err := openIn(root, "/etc/passwd")
 	if err != nil {
@@ -59,7 +61,7 @@ func lookup(root string, who wire.Who) (u specs.User, home string, err error) {
 			u.AdditionalGids = append(u.AdditionalGids, uint32(gid))
 		}
 	}
-	return u, found.Home, nil
+	return u, cmp.Or(found.Home, "/"), nil
 }
 
 // openIn opens a regular file below root. A missing one reads as empty.

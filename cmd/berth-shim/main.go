@@ -48,8 +48,9 @@ func run(private bool, logger *slog.Logger) error {
 	shrugOff()
 	// The binary runs out of memory, under the name of a descriptor; ps should show what it is. Without it, it shows less.
 	_ = os.WriteFile("/proc/self/comm", []byte("berth-shim"), 0)
-	// An idle shim should weigh little, and has little to collect.
-	debug.SetGCPercent(50)
+	// Collecting costs more than the few megabytes that a burst of starts leaves; they are given back when it is over
+	// (shim.Serve).
+	debug.SetGCPercent(200)
 	logrus.SetLevel(logrus.ErrorLevel)
 	logrus.SetOutput(os.Stderr)
 	if private {

@@ -13,6 +13,7 @@
 package launch
 
 /*
+#include <stdlib.h>
 #include "launch.h"
 */
 import "C"
@@ -33,12 +34,24 @@ type Plan struct {
 	namespaces uint64
 	cgroup     *os.File // where it is born (cgroup v2); nil: in ours
 	pids       *os.File // a process whose PID namespace it is born in; nil: ours, or its own
-	steps      []C.struct_step
-	names      []string // of the steps, for errors and String
-	memory     bytes.Buffer
-	registers  int32
-	command    string
+	list       *list
+	tree       // the steps that are about files and mounts
+	self       // the steps that are about the process
 }
+
+// list is the steps with the memory that they need.
+type list struct {
+	steps     []C.struct_step
+	names     []string // of the steps, for errors and String
+	memory    bytes.Buffer
+	registers int32
+	command   string
+}
+
+type (
+	tree struct{ *list }
+	self struct{ *list }
+)
 
 // register is a place for a descriptor of the new process.
 type register int32
@@ -48,55 +61,55 @@ func open(f *os.File) register { return ^register(f.Fd()) }
 
 // newPlan begins a plan. The first byte of its memory is taken, since an offset of 0 means that there is no text.
 func newPlan() *Plan {
-	p := new(Plan)
-	p.memory.WriteByte(0)
-	return p
+	l := new(list)
+	l.memory.WriteByte(0)
+	return &Plan{list: l, tree: tree{l}, self: self{l}}
 }
 
 // text puts a string into the plan's memory.
-func (p *Plan) text(s string) C.uint64_t {
-	at := p.memory.Len()
-	p.memory.WriteString(s)
-	p.memory.WriteByte(0)
+func (l *list) text(s string) C.uint64_t {
+	at := l.memory.Len()
+	l.memory.WriteString(s)
+	l.memory.WriteByte(0)
 	return C.uint64_t(at)
 }
 
 // raw puts what a call takes as an array there, aligned.
-func (p *Plan) raw(data any) C.uint64_t {
-	for p.memory.Len()%8 != 0 {
-		p.memory.WriteByte(0)
+func (l *list) raw(data any) C.uint64_t {
+	for l.memory.Len()%8 != 0 {
+		l.memory.WriteByte(0)
 	}
-	at := p.memory.Len()
+	at := l.memory.Len()
 	// A buffer takes everything, and the types are of fixed size.
-	_ = binary.Write(&p.memory, binary.NativeEndian, data)
+	_ = binary.Write(&l.memory, binary.NativeEndian, data)
 	return C.uint64_t(at)
 }
 
 // words puts strings there, one after the other.
-func (p *Plan) words(list []string) C.uint64_t {
-	at := p.memory.Len()
+func (l *list) words(list []string) C.uint64_t {
+	at := l.memory.Len()
 	for _, s := range list {
-		p.memory.WriteString(s)
-		p.memory.WriteByte(0)
+		l.memory.WriteString(s)
+		l.memory.WriteByte(0)
 	}
 	return C.uint64_t(at)
 }
 
-func (p *Plan) register() register {
-	p.registers++
-	return register(p.registers - 1)
+func (l *list) register() register {
+	l.registers++
+	return register(l.registers - 1)
 }
 
-func (p *Plan) add(s C.struct_step, name string, args ...any) {
-	p.steps = append(p.steps, s)
-	p.names = append(p.names, fmt.Sprintf(name, args...))
+func (l *list) add(s C.struct_step, name string, args ...any) {
+	l.steps = append(l.steps, s)
+	l.names = append(l.names, fmt.Sprintf(name, args...))
 }
 
 // String is the plan as text, a step a line.
 func (p *Plan) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "born in namespaces %#x\n", p.namespaces)
-	for _, name := range p.names {
+	for _, name := range p.list.names {
 		b.WriteString(name + "\n")
 	}
 	return b.String()
@@ -108,8 +121,8 @@ const registerRoom = 512
 // Run makes the process and returns when it is the command, or with the error of the step that failed; then nothing
 // is left of it. It is a child of the caller, which must wait for it.
 func (p *Plan) Run() (pid int, err error) {
-	if p.registers > registerRoom {
-		return 0, fmt.Errorf("launch: %d mounts are too many", p.registers)
+	if p.list.registers > registerRoom {
+		return 0, fmt.Errorf("launch: %d mounts are too many", p.list.registers)
 	}
 	birth := C.struct_birth{namespaces: C.uint64_t(p.namespaces), cgroup: -1, pids: -1, own_pids: -1}
 	if p.cgroup != nil {
@@ -123,20 +136,36 @@ func (p *Plan) Run() (pid int, err error) {
 		defer own.Close()
 		birth.pids, birth.own_pids = C.int(p.pids.Fd()), C.int(own.Fd())
 	}
+	// The child gets what is C's.
+	memory := C.CBytes(p.list.memory.Bytes())
+	defer C.free(memory)
+	steps := C.CBytes(unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(p.list.steps))), len(p.list.steps)*int(unsafe.Sizeof(p.list.steps[0]))))
+	defer C.free(steps)
+	keepHeap()
 	var outcome C.struct_outcome
-	memory := p.memory.Bytes()
-	C.berth_launch(&birth, (*C.char)(unsafe.Pointer(unsafe.SliceData(memory))), unsafe.SliceData(p.steps), C.int(len(p.steps)), &outcome)
+	C.berth_launch(&birth, (*C.char)(memory), (*C.struct_step)(steps), C.int(len(p.list.steps)), &outcome)
 	if outcome.step == -1 {
 		return int(outcome.pid), nil
 	}
 	errno := unix.Errno(outcome.error)
-	if outcome.step < 0 || int(outcome.step) >= len(p.names) {
+	if outcome.step < 0 || int(outcome.step) >= len(p.list.names) {
 		return 0, fmt.Errorf("launch: make a process: %w", errno)
 	}
-	if int(outcome.step) == len(p.steps)-1 {
+	if int(outcome.step) == len(p.list.steps)-1 {
 		return 0, p.commandError(errno, outcome.detail)
 	}
-	return 0, &StepError{p.names[outcome.step], errno}
+	return 0, &StepError{p.list.names[outcome.step], errno}
+}
+
+// keepHeap leaves Go's heap out of the child. To copy its page tables, and then each page that is written to on either
+// side, takes longer than all that the child does; and what is in there is nobody else's business. Every start says it
+// again, for what the heap has grown by.
+func keepHeap() {
+	const arena = 64 << 20 // Go's heap begins at a multiple of it (heapArenaBytes of the runtime)
+	somewhere := new([64]byte)
+	at := uintptr(unsafe.Pointer(somewhere)) &^ (arena - 1)
+	// Where it fails, the child has a copy.
+	_, _, _ = unix.Syscall(unix.SYS_MADVISE, at, arena, unix.MADV_DONTFORK)
 }
 
 // StepError is a kernel call that failed.
@@ -161,13 +190,13 @@ func (p *Plan) commandError(errno unix.Errno, detail C.int32_t) error {
 	var text string
 	switch {
 	case detail == C.DETAIL_SEARCH && errno == unix.ENOENT:
-		text = fmt.Sprintf("exec: %q: executable file not found in $PATH", p.command)
+		text = fmt.Sprintf("exec: %q: executable file not found in $PATH", p.list.command)
 	case detail == C.DETAIL_STAT:
-		text = fmt.Sprintf("exec: %q: stat %s: %v", p.command, p.command, errno)
+		text = fmt.Sprintf("exec: %q: stat %s: %v", p.list.command, p.list.command, errno)
 	case detail == C.DETAIL_NONE:
-		text = fmt.Sprintf("exec %s: %v", p.command, errno)
+		text = fmt.Sprintf("exec %s: %v", p.list.command, errno)
 	default:
-		text = fmt.Sprintf("exec: %q: %v", p.command, errno)
+		text = fmt.Sprintf("exec: %q: %v", p.list.command, errno)
 	}
 	return &CommandError{text, errno}
 }

@@ -120,7 +120,7 @@ func (p *Plan) bind(root register, m *configs.Mount, at string) (register, error
 		kind = folder
 	}
 	target := p.target(root, at, kind)
-	mount := p.tree(m.Source, m.Flags&unix.MS_REC != 0)
+	mount := p.copyOf(m.Source, m.Flags&unix.MS_REC != 0)
 	if m.Flags&^(unix.MS_BIND|unix.MS_REC) != 0 || m.ClearedFlags != 0 {
 		set := attributes(m.Flags)
 		clear := uint64(0)

@@ -1,0 +1,151 @@
+package runtime
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/berth-engine/berth/core"
+)
+
+// look is what a process can see of how it was made. Numbers that differ from container to container are left out.
+const look = `exec 2>&1
+id; umask; pwd; env; hostname
+grep -E '^(Cap|NoNewPrivs|Seccomp|Groups|Umask|Uid|Gid|SigIgn|SigBlk)' /proc/self/status
+cat /proc/self/limits /proc/self/oom_score_adj /proc/self/setgroups
+cat /proc/self/mountinfo | while read a b c root at rest; do echo "$root $at $rest"; done
+ls -la /dev /dev/pts /proc/self/fd | grep -v ptmx
+cat /proc/sys/net/ipv4/ip_unprivileged_port_start /proc/sys/kernel/msgmax
+ls /proc/acpi /sys/firmware; head -n 1 /proc/timer_list
+echo > /proc/sys/kernel/msgmax; echo > /sys/kernel/profiling; echo > /ro/x; echo > /rro/x; echo > /x; echo > /memory/x
+stat -c '%n %a %u:%g' /dev/* /data /new /memory / /etc /proc /sys
+tty; stty size`
+
+// TestBothWaysMakeTheSameContainer starts each container twice: by the shim's own launch, and by libcontainer, which a
+// copied-up tmpfs is left to.
+func TestBothWaysMakeTheSameContainer(t *testing.T) {
+	b := newBench(t, 2)
+	source := t.TempDir()
+	must(t, os.WriteFile(filepath.Join(source, "file"), []byte("content\n"), 0o644))
+	must(t, os.Mkdir(filepath.Join(source, "sub"), 0o755))
+	must(t, syscall.Mount("tmpfs", filepath.Join(source, "sub"), "tmpfs", syscall.MS_NOEXEC, ""))
+	t.Cleanup(func() { must(t, syscall.Unmount(filepath.Join(source, "sub"), syscall.MNT_DETACH)) })
+	must(t, os.Mkdir(filepath.Join(b.rootfs, "data"), 0o1777))
+	must(t, os.Chmod(filepath.Join(b.rootfs, "data"), 0o777|os.ModeSticky))
+	for _, name := range []string{"umask", "stat", "tty", "find"} {
+		must(t, os.Symlink("busybox", filepath.Join(b.rootfs, "bin", name)))
+	}
+	bind := func(at string, options ...string) core.FSMount {
+		return core.FSMount{Type: "bind", Source: source, Target: at, Options: append([]string{"rbind", "rprivate"}, options...)}
+	}
+	yes := true
+	for name, set := range map[string]func(l *core.Launch){
+		"as it comes": func(*core.Launch) {},
+		"privileged":  func(l *core.Launch) { l.Container.Host.Privileged = true },
+		"a user of the image": func(l *core.Launch) {
+			l.Container.Config.User = "web"
+			l.Container.Host.GroupAdd = []string{"staff", "777"}
+		},
+		"a number as user":      func(l *core.Launch) { l.Container.Config.User = "1234:5678" },
+		"nothing to be written": func(l *core.Launch) { l.Container.Host.ReadonlyRootfs = true },
+		"no new privileges":     func(l *core.Launch) { l.Container.Host.SecurityOpt = []string{"no-new-privileges"} },
+		"no filter":             func(l *core.Launch) { l.Container.Host.SecurityOpt = []string{"seccomp=unconfined"} },
+		"all paths":             func(l *core.Launch) { l.Container.Host.SecurityOpt = []string{"systempaths=unconfined"} },
+		"capabilities": func(l *core.Launch) {
+			l.Container.Host.CapAdd = []string{"SYS_PTRACE"}
+			l.Container.Host.CapDrop = []string{"CHOWN"}
+		},
+		"none of them":        func(l *core.Launch) { l.Container.Host.CapDrop = []string{"ALL"} },
+		"an init":             func(l *core.Launch) { l.Container.Host.Init = &yes },
+		"the host's queues":   func(l *core.Launch) { l.Container.Host.IpcMode = "host" },
+		"the host's name":     func(l *core.Launch) { l.Container.Host.UTSMode = "host" },
+		"a working directory": func(l *core.Launch) { l.Container.Config.WorkingDir = "/made/for/it" },
+		"limits": func(l *core.Launch) {
+			l.Container.Host.Ulimits = []core.Ulimit{{Name: "nofile", Soft: 123, Hard: 456}, {Name: "core", Soft: 0, Hard: 0}}
+			l.Container.Host.OomScoreAdj = 77
+		},
+		"sysctls": func(l *core.Launch) {
+			l.NetNS = ownNetwork(t)
+			l.Container.Host.Sysctls = map[string]string{"kernel.msgmax": "4096", "net.ipv4.ip_unprivileged_port_start": "99"}
+		},
+		"devices": func(l *core.Launch) {
+			l.Container.Host.Devices = []core.Device{{PathOnHost: "/dev/null", PathInContainer: "/dev/deep/er/nil", CgroupPermissions: "rwm"}, {PathOnHost: "/dev/zero", PathInContainer: "/outside", CgroupPermissions: "r"}}
+		},
+		"a variable twice": func(l *core.Launch) { l.Env = append(l.Env, "A=1", "B=2", "A=3", "HOME=") },
+		"mounts": func(l *core.Launch) {
+			l.Mounts = append(l.Mounts, bind("/data", "rw"), bind("/new"), bind("/ro", "ro"), bind("/rro", "ro", "rro"), bind("/odd", "nosuid", "noexec", "noatime"),
+				core.FSMount{Type: "bind", Source: filepath.Join(source, "file"), Target: "/etc/deep/file", Options: []string{"bind", "rslave"}},
+				core.FSMount{Type: "tmpfs", Source: "tmpfs", Target: "/memory", Options: []string{"size=1m", "mode=0711", "ro"}},
+				core.FSMount{Type: "tmpfs", Source: "tmpfs", Target: "/tmp", Options: []string{"exec", "dev", "suid", "uid=3"}})
+		},
+		"a terminal": func(l *core.Launch) {
+			l.Container.Config.Tty, l.Container.Config.User = true, "web"
+			l.Container.Host.ConsoleSize = [2]uint{33, 99}
+		},
+		"a command that is nowhere": func(l *core.Launch) { l.Container.Path, l.Container.Args = "nowhere", nil },
+		"a folder as command":       func(l *core.Launch) { l.Container.Path, l.Container.Args = "/etc", nil },
+		"a file that is no program": func(l *core.Launch) { l.Container.Path, l.Container.Args = "/etc/plain", nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			quick, slow := b.seen(t, set, "ro"), b.seen(t, set, "tmpcopyup")
+			if quick != slow {
+				t.Errorf("made by the launch:\n%s\nmade by libcontainer:\n%s", differing(quick, slow), differing(slow, quick))
+			}
+		})
+	}
+}
+
+// seen is what a container sees that has a tmpfs with one more option.
+func (b *bench) seen(t *testing.T, set func(l *core.Launch), option string) string {
+	t.Helper()
+	l := b.container("sh", "-c", look)
+	l.Container.Config.Hostname = "here"
+	set(&l)
+	l.Mounts = append(l.Mounts, core.FSMount{Type: "tmpfs", Source: "tmpfs", Target: "/way", Options: []string{option}})
+	if l.NetNS != nil {
+		defer l.NetNS.Close()
+	}
+	client := b.attach(l, core.Streams{Stdout: true, Stderr: true})
+	b.started = append(b.started, l.Container.ID)
+	if _, err := b.Start(t.Context(), l); err != nil {
+		return err.Error()
+	}
+	out, err := io.ReadAll(client)
+	must(t, err)
+	b.exit()
+	// libcontainer keeps a state.
+	_, err = os.Stat(filepath.Join(b.dir(l.Container.ID), "runc"))
+	if libcontainers := err == nil; libcontainers != (option != "ro") {
+		t.Errorf("with %s: made by libcontainer: %t", option, libcontainers)
+	}
+	text := strings.ReplaceAll(string(out), string(l.Container.ID), "ID")
+	var lines []string
+	for line := range strings.Lines(text) {
+		if !strings.Contains(line, " /way ") {
+			lines = append(lines, volatile.ReplaceAllString(line, "*"))
+		}
+	}
+	return strings.Join(lines, "")
+}
+
+// volatile is what differs from one process to the next: times, pipes, the numbers of peer groups.
+var volatile = regexp.MustCompile(`[A-Z][a-z]{2} +\d+ +\d\d:\d\d|pipe:\[\d+\]|master:\d+|/proc/\d+/fd|(upper|work)dir=[^, ]*|total \d+`)
+
+// differing are the lines of a text that another one does not have.
+func differing(text, other string) string {
+	var b strings.Builder
+	have := map[string]bool{}
+	for line := range strings.Lines(other) {
+		have[line] = true
+	}
+	for line := range strings.Lines(text) {
+		if !have[line] {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
+}
