@@ -40,7 +40,7 @@ func Serve(control *os.File, logger *slog.Logger) error {
 		return err
 	}
 	defer base.Close()
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	null, err := os.Open(os.DevNull)
 	if err != nil {
 		return err
 	}
