@@ -42,7 +42,7 @@ type pool struct {
 // would weigh alone. After some starts a shim takes no more: what may have gathered in it goes with it.
 const (
 	containersPerShim = 6
-	startsPerShim     = 25
+	startsPerShim     = 100
 )
 
 // shim is a shim process. Its counters belong to the pool.
