@@ -101,10 +101,10 @@ func (s *shared) hostAddrs(ip netip.Addr) []netip.Addr {
 func (sb *sandbox) publish(ctx context.Context) error {
 	v4, v6 := sb.gateways()
 	gateway := cmp.Or(v4, v6)
-	if gateway == nil {
+	if gateway == nil || !gateway.network.Publishes {
 		return nil
 	}
-	list, err := sb.wanted(gateway.network.hostIP)
+	list, err := sb.wanted(gateway.network.HostIP)
 	if err == nil {
 		err = sb.take(ctx, list)
 	}
