@@ -120,7 +120,7 @@ func (sb *sandbox) settle(ctx context.Context) error {
 		return err
 	}
 	switch rules := sb.rules(v4, v6); {
-	case len(sb.published.leases) == 0:
+	case len(sb.published.leases) == 0 && len(sb.published.rules) == 0:
 		err = sb.publish(ctx)
 	case !slices.Equal(rules, sb.published.rules):
 		// The gateway is another one: the ports stay taken and lead there from now on.
