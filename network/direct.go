@@ -67,7 +67,9 @@ func (sb *sandbox) publishedPorts() []core.Port {
 			}
 		}
 	}
-	slices.SortFunc(list, func(a, b core.Port) int { return cmp.Or(cmp.Compare(a.Number, b.Number), cmp.Compare(a.Protocol, b.Protocol)) })
+	slices.SortFunc(list, func(a, b core.Port) int {
+		return cmp.Or(cmp.Compare(a.Number, b.Number), cmp.Compare(a.Protocol, b.Protocol))
+	})
 	return list
 }
 

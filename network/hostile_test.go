@@ -139,6 +139,13 @@ func routeTo(t testing.TB, ns *os.File, address, gateway, dev string) {
 func hostile(t testing.TB) *os.File {
 	t.Helper()
 	ns := neighbour6(t)
+	lawless(t, ns, hostAddr)
+	return ns
+}
+
+// lawless makes a namespace send what a decent host would not: loopback addresses leave by the wire, to the gateway.
+func lawless(t testing.TB, ns *os.File, gateway string) {
+	t.Helper()
 	inside(t, ns, func() error {
 		for _, s := range []string{"ipv4/conf/eth0/route_localnet", "ipv4/conf/all/accept_local"} {
 			if err := link.Sysctl(s, "1"); err != nil {
@@ -147,10 +154,8 @@ func hostile(t testing.TB) *os.File {
 		}
 		return link.Sysctl("ipv4/conf/all/rp_filter", "0")
 	})
-	// Loopback addresses leave by the wire.
 	command(t, ns, "ip", "rule", "add", "pref", "0", "to", "127.0.0.0/8", "lookup", "7")
-	command(t, ns, "ip", "route", "add", "127.0.0.0/8", "via", hostAddr, "dev", "eth0", "table", "7")
-	return ns
+	command(t, ns, "ip", "route", "add", "127.0.0.0/8", "via", gateway, "dev", "eth0", "table", "7")
 }
 
 func TestAPortOnLoopbackIsTheHostsAlone(t *testing.T) {
@@ -177,6 +182,17 @@ func TestAPortOnLoopbackIsTheHostsAlone(t *testing.T) {
 	}
 	four.expect(t, "packets to 127.0.0.1, the host and the container", "")
 	six.expect(t, "packets over IPv6", "")
+
+	// A container, whose bridge does route such addresses.
+	b := open(t, o, "b", in("back"))
+	lawless(t, b.NS, e.Gateway.String())
+	for _, to := range []string{"127.0.0.1:5300", e.Gateway.String() + ":5300", hostAddr + ":5300"} {
+		sendFrom(t, b.NS, b.Endpoints["back"].Address.Addr().String(), to, "attack")
+	}
+	command(t, b.NS, "ip", "addr", "add", "127.0.0.7/32", "dev", "eth0")
+	sendFrom(t, b.NS, "127.0.0.7", e.Gateway.String()+":5302", "spoofed")
+	four.expect(t, "packets of a neighbour container", "")
+	public.expect(t, "packets of a neighbour container from 127.0.0.7", "")
 
 	// With the address of loopback for a source.
 	command(t, attacker, "ip", "addr", "add", "127.0.0.7/32", "dev", "eth0")

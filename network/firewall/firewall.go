@@ -3,7 +3,8 @@
 //
 // What should be is a State; Tables turns it into the two tables of the packet filter that are all there is of a
 // daemon in the kernel. The rules are the same for every State: networks and ports are elements of sets and maps.
-// Other tables of the host are left alone and keep their say: what the host's own firewall drops stays dropped.
+// Other tables of the host are left alone and keep their say: what the host's own firewall drops stays dropped, unless
+// the administrator wants it otherwise (Override).
 package firewall
 
 import (
@@ -95,35 +96,38 @@ const (
 const (
 	priorityRaw         = -300
 	priorityDestination = -100
+	priorityForward     = -10 // before the host's own chains, which then see the mark
 	priorityFilter      = 0
 	prioritySource      = 100
 )
 
 // Tables gives the tables for a state, one per family.
-func Tables(name string, s State) []nft.Table {
-	return []nft.Table{table(nft.IPv4, name, s), table(nft.IPv6, name, s)}
+func Tables(name string, host Host, s State) []nft.Table {
+	return []nft.Table{table(nft.IPv4, name, host, s), table(nft.IPv6, name, host, s)}
 }
 
-func table(f nft.Family, name string, s State) nft.Table {
-	return nft.Table{Family: f, Name: name, Sets: sets(f, s), Chains: chains(f)}
+func table(f nft.Family, name string, host Host, s State) nft.Table {
+	return nft.Table{Family: f, Name: name, Sets: sets(f, s), Chains: chains(f, host)}
 }
 
 // Firewall keeps the kernel at a State. It owns the tables of its name.
 type Firewall struct {
 	name string
+	host Host
 	conn *nft.Conn
 
-	mu    sync.Mutex // guards state; held while the kernel is told, so that it sees changes in order
-	state State
+	mu       sync.Mutex // guards all below; held while the kernel is told, so that it sees changes in order
+	state    State
+	dropping []string // chains of the host's that drop what containers send and get
 }
 
 // New speaks for the tables of that name. The kernel is not told anything before Set.
-func New(name string) (*Firewall, error) {
+func New(name string, host Host) (*Firewall, error) {
 	conn, err := nft.Dial(nil)
 	if err != nil {
 		return nil, err
 	}
-	return &Firewall{name: name, conn: conn}, nil
+	return &Firewall{name: name, host: host, conn: conn}, nil
 }
 
 // Set makes the state what it should be, whatever it was.
@@ -131,23 +135,27 @@ func (f *Firewall) Set(ctx context.Context, s State) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.state = State{slices.Clone(s.Networks), slices.Clone(s.Publications)}
-	return f.conn.Apply(ctx, Tables(f.name, f.state)...)
+	return f.conn.Apply(ctx, Tables(f.name, f.host, f.state)...)
 }
 
-// Repair makes the kernel have the tables again when somebody threw them, or rules of them, away.
+// Repair makes the kernel have the tables again when somebody threw them, or parts of them, away, and finds its way with
+// the host's own firewall.
 func (f *Firewall) Repair(ctx context.Context) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, t := range Tables(f.name, f.state) {
+	for _, t := range Tables(f.name, f.host, f.state) {
 		intact, err := f.conn.Intact(t)
 		if err != nil {
 			return err
 		}
 		if !intact {
-			return f.conn.Apply(ctx, Tables(f.name, f.state)...)
+			if err := f.conn.Apply(ctx, Tables(f.name, f.host, f.state)...); err != nil {
+				return err
+			}
+			break
 		}
 	}
-	return nil
+	return f.meet(ctx)
 }
 
 // Add adds networks and publications in one transaction.
@@ -201,7 +209,7 @@ func (f *Firewall) update(ctx context.Context, come, gone State) error {
 	if f.conn.Update(ctx, changes...) == nil {
 		return nil
 	}
-	return f.conn.Apply(ctx, Tables(f.name, f.state)...)
+	return f.conn.Apply(ctx, Tables(f.name, f.host, f.state)...)
 }
 
 func filled(list []nft.Set) []nft.Set {
@@ -213,7 +221,10 @@ func (f *Firewall) Remove(ctx context.Context) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.state = State{}
-	return f.conn.Remove(ctx, Tables(f.name, State{})...)
+	if err := f.withdraw(ctx); err != nil {
+		return err
+	}
+	return f.conn.Remove(ctx, Tables(f.name, f.host, State{})...)
 }
 
 // Close lets go of the kernel and leaves the tables as they are.
