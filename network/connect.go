@@ -31,7 +31,7 @@ func (ss *Sandboxes) Connect(ctx context.Context, id core.ContainerID, ref strin
 	if err != nil {
 		return core.Endpoint{}, err
 	}
-	if slices.ContainsFunc(sb.endpoints, func(e *endpoint) bool { return e.network == n }) {
+	if slices.ContainsFunc(sb.endpoints, func(e *endpoint) bool { return e.network.ID == n.ID }) {
 		return core.Endpoint{}, core.Forbidden("endpoint with name %s already exists in network %s", sb.Name, n.Name)
 	}
 	e, err := sb.join(ref, asked)
@@ -150,7 +150,7 @@ func (ss *Sandboxes) Disconnect(ctx context.Context, id core.ContainerID, ref st
 	if err != nil {
 		return err
 	}
-	i := slices.IndexFunc(sb.endpoints, func(e *endpoint) bool { return e.network == n })
+	i := slices.IndexFunc(sb.endpoints, func(e *endpoint) bool { return e.network.ID == n.ID })
 	if i < 0 {
 		return core.Forbidden("container %s is not connected to network %s", id, ref)
 	}

@@ -92,9 +92,13 @@ type shared struct {
 	watching sync.WaitGroup
 	stop     context.CancelFunc
 
+	updating sync.Mutex // one update of a network at a time; taken before the sandboxes' op
+
 	mu        sync.Mutex // guards all below; never held while the kernel is asked
 	networks  map[core.NetworkID]*network
 	sandboxes map[core.ContainerID]*sandbox
+	// collisions are the networks that overlap with routes of the host, as warnings.
+	collisions []string
 }
 
 // names of what an instance owns on the host.
@@ -152,6 +156,7 @@ func New(ctx context.Context, options Options) (_ *Organ, err error) {
 		return nil, errors.Join(err, o.close())
 	}
 	s.watch(watch)
+	s.watchRoutes(watch)
 	return o, nil
 }
 
@@ -187,9 +192,6 @@ func (s *shared) watch(ctx context.Context) {
 		}
 	})
 }
-
-// Warnings are what `info` shall say of the host's firewall and of networks that collide with its routes.
-func (o *Organ) Warnings() []string { return o.firewall.Warnings() }
 
 // Shutdown ends the organ. Networks of running containers stay as they are, for the next daemon to take over. When
 // no container runs, or with all, everything that this instance has on the host goes: bridges, tables, interfaces.

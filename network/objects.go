@@ -111,7 +111,7 @@ func (s *shared) takeSubnets(n *network) error {
 	}
 	// A pool without a subnet may carry a gateway or a range only by mistake: both need one.
 	n.IPAM.Pools = slices.DeleteFunc(n.IPAM.Pools, func(p core.IPPool) bool { return !p.Subnet.IsValid() })
-	routes, err := link.Routes(nil)
+	routes, err := link.Routes()
 	if err != nil {
 		return err
 	}

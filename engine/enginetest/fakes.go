@@ -499,6 +499,17 @@ func (n Networks) List(context.Context) ([]core.Network, error) {
 }
 
 // Attachments is empty.
+// Use counts nothing.
+func (n Networks) Use(context.Context, core.NetworkID) ([]core.SubnetUse, error) { return nil, nil }
+
+// Update changes nothing.
+func (n Networks) Update(ctx context.Context, id core.NetworkID, _ core.NetworkUpdate) (core.Network, error) {
+	return n.Lookup(ctx, string(id))
+}
+
+// Warnings has nothing to say.
+func (n Networks) Warnings() []string { return nil }
+
 func (n Networks) Attachments(context.Context, core.NetworkID) ([]core.Attachment, error) {
 	return nil, nil
 }

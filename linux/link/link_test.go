@@ -57,6 +57,12 @@ func TestABatchDoesEverything(t *testing.T) {
 		if err != nil {
 			return err
 		}
+		if index, err := c.Index("br0"); err != nil || index != br.Index {
+			t.Errorf("index: %d, want %d: %v", index, br.Index, err)
+		}
+		if _, err := c.Index("nowhere"); !errors.Is(err, ErrNotFound) {
+			t.Errorf("index of nothing: %v", err)
+		}
 		b = Batch{}
 		b.Enslave("veth0", br.Index, Port{Isolated: true, Hairpin: true})
 		b.AddAddress(br.Index, netip.MustParsePrefix("10.0.0.1/24"))
@@ -86,7 +92,7 @@ func TestABatchDoesEverything(t *testing.T) {
 				t.Errorf("%s is not among %v", want, addrs)
 			}
 		}
-		routes, err := Routes(nil)
+		routes, err := Routes()
 		if err != nil {
 			return err
 		}

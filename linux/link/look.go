@@ -77,20 +77,37 @@ func Addresses(index int) ([]netip.Prefix, error) {
 	return list, nil
 }
 
-// Routes lists the destinations that the host has routes for, except the default ones and those of the interfaces
-// that skip names.
-func Routes(skip map[int]bool) ([]netip.Prefix, error) {
+// Route is where packets to a destination go.
+type Route struct {
+	To        netip.Prefix
+	Interface int // its index; 0: none, or several
+}
+
+// AllRoutes lists the routes of the main table.
+func AllRoutes() ([]Route, error) {
 	routes, err := netlink.RouteList(nil, netlink.FAMILY_ALL)
 	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
 		return nil, fmt.Errorf("list the routes: %w", err)
 	}
-	var list []netip.Prefix
+	var list []Route
 	for _, r := range routes {
-		if p, ok := prefix(r.Dst); ok && p.Bits() > 0 && !skip[r.LinkIndex] {
-			list = append(list, p)
+		if p, ok := prefix(r.Dst); ok {
+			list = append(list, Route{To: p, Interface: r.LinkIndex})
 		}
 	}
 	return list, nil
+}
+
+// Routes lists the destinations that the host has routes for, except the default ones.
+func Routes() ([]netip.Prefix, error) {
+	routes, err := AllRoutes()
+	var list []netip.Prefix
+	for _, r := range routes {
+		if r.To.Bits() > 0 {
+			list = append(list, r.To)
+		}
+	}
+	return list, err
 }
 
 func prefix(n *net.IPNet) (netip.Prefix, bool) {

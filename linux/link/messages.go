@@ -86,15 +86,17 @@ func (b *Batch) Enslave(link string, master int, port Port) {
 	if port == (Port{}) {
 		return
 	}
+	b.Configure(link, port)
+}
+
+// Configure changes how a bridge treats a port of it.
+func (b *Batch) Configure(link string, port Port) {
 	info := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
 	info.AddRtAttr(nl.IFLA_INFO_SLAVE_KIND, []byte("bridge"))
 	data := info.AddRtAttr(nl.IFLA_INFO_SLAVE_DATA, nil)
-	if port.Isolated {
-		data.AddRtAttr(nl.IFLA_BRPORT_ISOLATED, []byte{1})
-	}
-	if port.Hairpin {
-		data.AddRtAttr(nl.IFLA_BRPORT_MODE, []byte{1})
-	}
+	flag := map[bool][]byte{false: {0}, true: {1}}
+	data.AddRtAttr(nl.IFLA_BRPORT_ISOLATED, flag[port.Isolated])
+	data.AddRtAttr(nl.IFLA_BRPORT_MODE, flag[port.Hairpin])
 	b.set("configure the port", link, 0, info)
 }
 

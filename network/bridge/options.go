@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/berth-engine/berth/core"
 	"github.com/berth-engine/berth/linux/link"
@@ -56,6 +57,12 @@ func readOptions(n *driver.Network) error {
 		}
 	}
 	return o.Err(n.Driver)
+}
+
+// Live options are those that rules and ports of the bridge follow at once (masquerading, ICC, trusted interfaces, source
+// addresses), or that hold for whoever comes next.
+func (d *Driver) Live(option string) bool {
+	return slices.Contains([]string{OptICC, OptMasquerade, OptBinding, OptTrusted, OptSource4, OptSource6, driver.OptMTU, driver.OptPrefix}, option)
 }
 
 func mode(o *driver.Options, name string) firewall.Mode {

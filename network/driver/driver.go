@@ -26,6 +26,8 @@ type Driver interface {
 	Up(ctx context.Context, n *Network) error
 	// Down undoes Up; what is not there is no error.
 	Down(ctx context.Context, n *Network) error
+	// Live reports whether an option may change while containers are in the network. Complete and Up then see the new value.
+	Live(option string) bool
 	// Join asks, in a batch of the host's, for an interface inside a namespace. It is down and has no address.
 	Join(batch *link.Batch, n *Network, p Port) error
 }
@@ -79,6 +81,9 @@ func (Plain) Up(context.Context, *Network) error { return nil }
 
 // Down has nothing to undo.
 func (Plain) Down(context.Context, *Network) error { return nil }
+
+// Live has no option.
+func (Plain) Live(string) bool { return false }
 
 // Join is never called: nobody gets an interface.
 func (Plain) Join(*link.Batch, *Network, Port) error { return nil }

@@ -193,6 +193,20 @@ func (f *Firewall) Delete(ctx context.Context, s State) error {
 	return f.update(ctx, State{}, gone)
 }
 
+// Replace puts networks in the place of others in one transaction.
+func (f *Firewall) Replace(ctx context.Context, old, now State) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	before := f.state
+	networks := slices.DeleteFunc(slices.Clone(before.Networks), func(n Network) bool { return slices.Contains(old.Networks, n) })
+	f.state.Networks = append(networks, now.Networks...)
+	if err := f.update(ctx, now, old); err != nil {
+		f.state = before
+		return err
+	}
+	return nil
+}
+
 // update tells the kernel what comes and goes. When it does not have what we think (another program flushed the
 // tables) it is told everything.
 func (f *Firewall) update(ctx context.Context, come, gone State) error {

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
 	"syscall"
@@ -72,6 +71,11 @@ func (d *Driver) Complete(n *driver.Network) error {
 		}
 	}
 	return nil
+}
+
+// Live options hold for whoever comes next.
+func (d *Driver) Live(option string) bool {
+	return option == driver.OptMTU || option == driver.OptPrefix
 }
 
 // mode is how the containers of a network meet.
@@ -232,13 +236,13 @@ func (d *Driver) Join(batch *link.Batch, n *driver.Network, p driver.Port) error
 	if err != nil {
 		return err
 	}
-	parent, err := link.Find(n.Link)
+	parent, err := d.conn.Index(n.Link) // the calling thread may be in another namespace
 	if errors.Is(err, link.ErrNotFound) {
-		return core.NotFound("the requested parent interface %s was not found on the host: %w", n.Link, os.ErrNotExist)
+		return core.NotFound("the requested parent interface %s was not found on the host", n.Link)
 	}
 	if err != nil {
 		return err
 	}
-	batch.AddStacked(link.Stacked{Name: p.Name, Parent: parent.Index, Kind: n.Driver, Mode: m.mode, Flag: m.flag, MAC: p.MAC, MTU: n.MTU, NS: p.NS, Away: true})
+	batch.AddStacked(link.Stacked{Name: p.Name, Parent: parent, Kind: n.Driver, Mode: m.mode, Flag: m.flag, MAC: p.MAC, MTU: n.MTU, NS: p.NS, Away: true})
 	return nil
 }
