@@ -265,7 +265,7 @@ func (sb *sandbox) restore(ctx context.Context, links []link.Interface) error {
 			}
 			e.index = in.Index
 			for _, out := range links {
-				if out.Index == in.Peer && out.Kind == "veth" {
+				if e.network.Pairs && out.Index == in.Peer && out.Kind == "veth" {
 					e.host = out.Name
 				}
 			}
