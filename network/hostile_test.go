@@ -14,6 +14,7 @@ import (
 	"github.com/berth-engine/berth/core"
 	"github.com/berth-engine/berth/linux/link"
 	"github.com/berth-engine/berth/network/bridge"
+	"github.com/berth-engine/berth/network/firewall"
 )
 
 // The tests below send what an attacker would, from a neighbour on the host's wire or from another container, and listen
@@ -356,4 +357,32 @@ func TestWithoutICCNeighboursDoNotMeetEvenThroughTheHost(t *testing.T) {
 	}
 	sendFrom(t, b.NS, "", e.Gateway.String()+":5300", "published")
 	ear.expect(t, "what is published", "published")
+}
+
+func TestAHostWhoseFirewallDropsWhatIsForwarded(t *testing.T) {
+	for name, c := range map[string]struct {
+		host             firewall.Host
+		reached, outside string
+		warnings         int
+	}{
+		"respect":  {firewall.Respect, "", "", 1},
+		"override": {firewall.Override, "a " + neighbourAddr, "outside " + hostAddr, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := organ(t, func(o *Options) { o.HostFirewall = c.host })
+			wild := neighbour(t)
+			serve(t, wild, ":80", "outside")
+			command(t, nil, "nft", "add table inet host; add chain inet host forward { type filter hook forward priority 0; policy drop; }")
+			t.Cleanup(func() { command(t, nil, "nft", "delete", "table", "inet", "host") })
+			check(t, o.firewall.Repair(t.Context()))
+			a := open(t, o, "a", publish("8080:80/tcp"))
+			serve(t, a.NS, ":80", "a")
+			expect(t, "published", get(t, wild, "tcp", hostAddr+":8080"), c.reached)
+			expect(t, "by routing", get(t, wild, "tcp", a.Endpoints["bridge"].Address.Addr().String()+":80"), "")
+			expect(t, "the outside", get(t, a.NS, "tcp", neighbourAddr+":80"), c.outside)
+			if w := o.Networks.Warnings(); len(w) != c.warnings {
+				t.Errorf("warnings: %q", w)
+			}
+		})
+	}
 }

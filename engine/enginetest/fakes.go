@@ -498,7 +498,6 @@ func (n Networks) List(context.Context) ([]core.Network, error) {
 	return []core.Network{{ID: "id-of-bridge", Name: core.NetworkBridge, Driver: "bridge"}}, nil
 }
 
-// Attachments is empty.
 // Use counts nothing.
 func (n Networks) Use(context.Context, core.NetworkID) ([]core.SubnetUse, error) { return nil, nil }
 
@@ -510,6 +509,7 @@ func (n Networks) Update(ctx context.Context, id core.NetworkID, _ core.NetworkU
 // Warnings has nothing to say.
 func (n Networks) Warnings() []string { return nil }
 
+// Attachments is empty.
 func (n Networks) Attachments(context.Context, core.NetworkID) ([]core.Attachment, error) {
 	return nil, nil
 }

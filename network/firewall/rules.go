@@ -153,5 +153,6 @@ func forward(f nft.Family) []nft.Rule {
 		{nft.In(setRouted, out), direct, nft.Accept()},
 		{nft.In(setTrusted, in, out), direct, nft.Accept()},
 		{nft.In(setBridges, out), nft.Drop()},
+		{nft.In(setBridges, in), nft.Accept()}, // out to the world: it is let through, not just not looked at
 	}
 }
