@@ -118,6 +118,7 @@ type Firewall struct {
 
 	mu       sync.Mutex // guards all below; held while the kernel is told, so that it sees changes in order
 	state    State
+	whole    bool     // Set said all that should be; until then the kernel may rightly have more
 	dropping []string // chains of the host's that drop what containers send and get
 }
 
@@ -134,16 +135,19 @@ func New(name string, host Host) (*Firewall, error) {
 func (f *Firewall) Set(ctx context.Context, s State) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.state = State{slices.Clone(s.Networks), slices.Clone(s.Publications)}
+	f.state, f.whole = State{slices.Clone(s.Networks), slices.Clone(s.Publications)}, true
 	return f.conn.Apply(ctx, Tables(f.name, f.host, f.state)...)
 }
 
 // Repair makes the kernel have the tables again when somebody threw them, or parts of them, away, and finds its way with
-// the host's own firewall.
+// the host's own firewall. Before Set nothing is repaired: ports of containers that run are not known yet.
 func (f *Firewall) Repair(ctx context.Context) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, t := range Tables(f.name, f.host, f.state) {
+		if !f.whole {
+			break
+		}
 		intact, err := f.conn.Intact(t)
 		if err != nil {
 			return err

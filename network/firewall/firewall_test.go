@@ -225,3 +225,28 @@ func TestChangesLeadWhereTheWholeStateLeads(t *testing.T) {
 		return nil
 	})
 }
+
+func TestBeforeAllIsSaidNothingIsTakenAway(t *testing.T) {
+	inside(t, func(ctx context.Context, last *Firewall) error {
+		if err := last.Set(ctx, full()); err != nil {
+			return err
+		}
+		want := kernel(t)
+		next, err := New("berth", Respect)
+		if err != nil {
+			return err
+		}
+		defer next.Close()
+		// The next daemon knows its networks first, and only later who runs in them.
+		if err := next.Add(ctx, State{Networks: full().Networks}); err != nil {
+			return err
+		}
+		if err := next.Repair(ctx); err != nil {
+			return err
+		}
+		if got := kernel(t); got != want {
+			t.Errorf("the next daemon took something away:\n%s\nwant:\n%s", got, want)
+		}
+		return next.Set(ctx, full())
+	})
+}
