@@ -18,7 +18,7 @@ type Network struct {
 	ID         NetworkID
 	Name       string
 	Created    time.Time
-	Driver     string // "bridge", "host", "null"
+	Driver     string // "bridge", "macvlan", "ipvlan", "host", "null"
 	EnableIPv4 bool
 	EnableIPv6 bool
 	Internal   bool
@@ -26,6 +26,8 @@ type Network struct {
 	IPAM       IPAM
 	Options    map[string]string
 	Labels     map[string]string
+	// DNS are the servers that containers of the network ask that name none themselves; nil: the daemon's.
+	DNS []netip.Addr `json:",omitempty"`
 }
 
 // Predefined reports whether the network is one of bridge, host and none, which can't be removed.
@@ -33,9 +35,23 @@ func (n Network) Predefined() bool {
 	return n.Name == NetworkBridge || n.Name == NetworkHost || n.Name == NetworkNone
 }
 
+// NetworkUpdate is a change of a network that containers may be in.
+type NetworkUpdate struct {
+	AddLabels    map[string]string
+	RemoveLabels []string
+	DNS          *[]netip.Addr     // nil: as they are; empty: the daemon's
+	Options      map[string]string // an empty value takes the option away
+}
+
+// SubnetUse is how many addresses of a subnet are taken or reserved, and how many can still be given out.
+type SubnetUse struct {
+	Subnet      netip.Prefix
+	Taken, Free uint64
+}
+
 // IPAM is how a network gives out addresses.
 type IPAM struct {
-	Driver  string // "default"
+	Driver  string // "default", "null"
 	Options map[string]string
 	Pools   []IPPool
 }

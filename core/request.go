@@ -68,6 +68,7 @@ type ImportRequest struct {
 type NetworkView struct {
 	Network
 	Attached []Attachment
+	Use      []SubnetUse
 }
 
 // Info is what the daemon knows of itself and its host.

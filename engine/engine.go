@@ -104,6 +104,7 @@ func New(ports Ports, options Options) *Engine {
 		Containers: containers, Freezer: life, Layers: ports.Layers, Mounts: g.mounts, Events: hub, Logger: options.Logger,
 		Images: ports.Files.Images, Open: ports.Files.Open, Ended: ports.Files.Ended, Decompress: ports.Files.Decompress,
 	})
+	networks := object.NewNetworks(ports.Networks, containers, hub, options.Logger)
 	return &Engine{
 		Containers: containers,
 		Lifecycle:  life,
@@ -111,9 +112,9 @@ func New(ports Ports, options Options) *Engine {
 		Execs:      execs,
 		Files:      g.files,
 		Images:     images,
-		Networks:   object.NewNetworks(ports.Networks, containers, hub, options.Logger),
+		Networks:   networks,
 		Volumes:    volumes,
-		System:     system.New(system.Parts{Containers: containers, Images: images, Volumes: volumes, Cache: ports.Cache, Events: hub, Info: options.Facts.Info}),
+		System:     system.New(system.Parts{Containers: containers, Images: images, Volumes: volumes, Cache: ports.Cache, Events: hub, Networks: networks, Info: options.Facts.Info}),
 		events:     hub,
 	}
 }

@@ -85,9 +85,13 @@ func (s source) Link(alias string) string {
 func (s source) Servers() []dns.Server {
 	s.sb.shared.mu.Lock()
 	out := slices.ContainsFunc(s.sb.endpoints, func(e *endpoint) bool { return !e.network.Internal })
+	own := s.sb.networkServers()
 	s.sb.shared.mu.Unlock()
 	if !out {
 		return nil
+	}
+	if len(s.sb.DNS.DNS) == 0 && len(own) > 0 {
+		return own
 	}
 	var list []dns.Server
 	for _, ip := range s.sb.shared.resolvConf(s.sb.DNS).Servers {
@@ -196,7 +200,7 @@ func (s *shared) hostGateway() []netip.Addr {
 	if n == nil {
 		return nil
 	}
-	return slices.DeleteFunc([]netip.Addr{n.gateway4, n.gateway6}, func(ip netip.Addr) bool { return !ip.IsValid() })
+	return slices.DeleteFunc([]netip.Addr{n.IPv4.Gateway(), n.IPv6.Gateway()}, func(ip netip.Addr) bool { return !ip.IsValid() })
 }
 
 // linked are the lines for containers that this one is linked to on the default network.
@@ -211,7 +215,7 @@ func (sb *sandbox) linked(e *endpoint) []files.Host {
 				continue
 			}
 			for _, o := range other.endpoints {
-				if o.network == e.network {
+				if o.network.ID == e.network.ID {
 					words := slices.Compact([]string{alias, other.Hostname, other.Name})
 					lines = append(lines, files.Host{Addr: o.Address.Addr(), Names: strings.Join(words, " ")})
 				}

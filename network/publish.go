@@ -76,7 +76,9 @@ func (sb *sandbox) wanted(hostIP netip.Addr) ([]wanted, error) {
 			if !b.HostIP.IsValid() {
 				b.HostIP = hostIP
 			}
-			list = append(list, wanted{port, sb.shared.hostAddrs(b.HostIP), begin, end})
+			if addrs := sb.translated(sb.shared.hostAddrs(b.HostIP)); len(addrs) > 0 {
+				list = append(list, wanted{port, addrs, begin, end})
+			}
 		}
 	}
 	slices.SortStableFunc(list, func(a, b wanted) int {
@@ -101,10 +103,10 @@ func (s *shared) hostAddrs(ip netip.Addr) []netip.Addr {
 func (sb *sandbox) publish(ctx context.Context) error {
 	v4, v6 := sb.gateways()
 	gateway := cmp.Or(v4, v6)
-	if gateway == nil {
+	if gateway == nil || !gateway.network.Publishes {
 		return nil
 	}
-	list, err := sb.wanted(gateway.network.hostIP)
+	list, err := sb.wanted(gateway.network.HostIP)
 	if err == nil {
 		err = sb.take(ctx, list)
 	}
@@ -150,19 +152,19 @@ func (sb *sandbox) redirect(ctx context.Context, v4, v6 *endpoint) error {
 
 // rules is what the packet filter shall do for the taken ports.
 func (sb *sandbox) rules(v4, v6 *endpoint) []firewall.Publication {
-	var rules []firewall.Publication
+	rules := sb.direct(v4, v6)
 	for _, l := range sb.published.leases {
 		for _, ip := range l.Addrs {
-			to := netip.Addr{}
+			to, trusting := netip.Addr{}, false
 			switch {
-			case ip.Is4() && v4 != nil:
-				to = v4.Address.Addr()
-			case ip.Is6() && v6 != nil:
-				to = v6.AddressIPv6.Addr()
+			case ip.Is4() && v4 != nil && v4.network.Publishes:
+				to, trusting = v4.Address.Addr(), v4.trusting()
+			case ip.Is6() && v6 != nil && v6.network.Publishes:
+				to, trusting = v6.AddressIPv6.Addr(), v6.trusting()
 			}
 			if to.IsValid() {
 				rules = append(rules, firewall.Publication{
-					Protocol: number(l.port.Protocol), HostIP: ip, HostPort: l.Lease.Port, To: netip.AddrPortFrom(to, l.port.Number),
+					Protocol: number(l.port.Protocol), HostIP: ip, HostPort: l.Lease.Port, To: netip.AddrPortFrom(to, l.port.Number), Direct: trusting,
 				})
 			}
 		}

@@ -323,6 +323,10 @@ func (f fakeNetworks) Remove(_ context.Context, ref string) error {
 	return f.note("network rm %s", ref)
 }
 
+func (f fakeNetworks) Update(_ context.Context, ref string, update core.NetworkUpdate) error {
+	return f.note("network update %s %v", ref, update)
+}
+
 func (f fakeNetworks) Connect(_ context.Context, ref, container string, e core.Endpoint) error {
 	return f.note("connect %s %s %v %s", ref, container, e.Aliases, e.IPv4)
 }

@@ -20,7 +20,7 @@ func (h networks) list(c *call) error {
 
 func (h networks) inspect(c *call) error {
 	view, err := h.port.Inspect(c.context(), c.name)
-	return c.reply(wire.NetworkInspect(view), err)
+	return c.reply(wire.NetworkInspect(view, c.version), err)
 }
 
 func (h networks) create(c *call) error {
@@ -37,6 +37,18 @@ func (h networks) create(c *call) error {
 		return err
 	}
 	return c.json(http.StatusCreated, wire.NetworkCreated(id))
+}
+
+func (h networks) update(c *call) error {
+	body, err := c.body()
+	if err != nil {
+		return err
+	}
+	update, err := wire.DecodeNetworkUpdate(body)
+	if err != nil {
+		return err
+	}
+	return c.empty(h.port.Update(c.lasting(), c.name, update))
 }
 
 func (h networks) remove(c *call) error { return c.done(h.port.Remove(c.lasting(), c.name)) }

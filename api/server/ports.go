@@ -107,6 +107,7 @@ type Networks interface {
 	Inspect(ctx context.Context, ref string) (core.NetworkView, error)
 	Create(ctx context.Context, network core.Network) (core.NetworkID, error)
 	Remove(ctx context.Context, ref string) error
+	Update(ctx context.Context, ref string, update core.NetworkUpdate) error
 	Connect(ctx context.Context, ref, container string, endpoint core.Endpoint) error
 	Disconnect(ctx context.Context, ref, container string, force bool) error
 	Prune(ctx context.Context, filters core.Filters) (core.Pruned, error)

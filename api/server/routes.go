@@ -119,6 +119,7 @@ func objectRoutes(o Options) []route {
 		{post, "/networks/create", n.create},
 		{post, "/networks/prune", n.prune},
 		{post, "/networks/{id...}/connect", n.connect},
+		{post, "/networks/{id...}/update", n.update},
 		{post, "/networks/{id...}/disconnect", n.disconnect},
 		{del, "/networks/{id...}", n.remove},
 		{get, "/volumes", v.list},

@@ -2,6 +2,8 @@ package wire
 
 import (
 	"net"
+	"net/netip"
+	"strconv"
 
 	"github.com/moby/moby/api/types/network"
 
@@ -92,10 +94,18 @@ func poolFrom(c network.IPAMConfig) core.IPPool {
 }
 
 // NetworkInspect shows a network with who is in it (GET /networks/{id}).
-func NetworkInspect(view core.NetworkView) any {
+// From 1.52 on it says how the addresses are used.
+func NetworkInspect(view core.NetworkView, version Version) any {
 	shape := network.Inspect{
 		Network:    networkShape(&view.Network),
 		Containers: make(map[string]network.EndpointResource, len(view.Attached)),
+	}
+	if len(view.Use) > 0 && !version.Before(52) {
+		subnets := network.SubnetStatuses{}
+		for _, u := range view.Use {
+			subnets[u.Subnet] = network.SubnetStatus{IPsInUse: u.Taken, DynamicIPsAvailable: u.Free}
+		}
+		shape.Status = &network.Status{IPAM: network.IPAMStatus{Subnets: subnets}}
 	}
 	for _, a := range view.Attached {
 		shape.Containers[string(a.Container)] = network.EndpointResource{
@@ -121,6 +131,28 @@ func NetworkList(views []core.NetworkView, version Version) any {
 	})
 }
 
+// The options that say which families a network has, where its field does not.
+const (
+	optIPv4 = "com.docker.network.enable_ipv4"
+	optIPv6 = "com.docker.network.enable_ipv6"
+)
+
+// family reads whether a network has a family of addresses.
+func family(field *bool, options map[string]string, option string, otherwise bool) (bool, error) {
+	text, ok := options[option]
+	switch {
+	case field != nil:
+		return *field, nil
+	case !ok:
+		return otherwise, nil
+	}
+	on, err := strconv.ParseBool(text)
+	if err != nil {
+		return false, core.Invalid("driver-opt %q is not a valid bool", option)
+	}
+	return on, nil
+}
+
 // DecodeNetwork reads the body of POST /networks/create.
 func DecodeNetwork(body []byte, version Version) (core.Network, error) {
 	var shape network.CreateRequest
@@ -135,11 +167,19 @@ func DecodeNetwork(body []byte, version Version) (core.Network, error) {
 	case shape.Scope != "" && shape.Scope != "local":
 		return core.Network{}, core.Invalid("invalid network scope: %q", shape.Scope)
 	}
+	four, err := family(shape.EnableIPv4, shape.Options, optIPv4, true)
+	if err != nil {
+		return core.Network{}, err
+	}
+	six, err := family(shape.EnableIPv6, shape.Options, optIPv6, false)
+	if err != nil {
+		return core.Network{}, err
+	}
 	n := core.Network{
 		Name:       shape.Name,
 		Driver:     shape.Driver,
-		EnableIPv4: shape.EnableIPv4 == nil || *shape.EnableIPv4 || version.Before(48),
-		EnableIPv6: shape.EnableIPv6 != nil && *shape.EnableIPv6,
+		EnableIPv4: four || version.Before(48),
+		EnableIPv6: six,
 		Internal:   shape.Internal,
 		Attachable: shape.Attachable,
 		Options:    shape.Options,
@@ -156,6 +196,21 @@ func DecodeNetwork(body []byte, version Version) (core.Network, error) {
 		}
 	}
 	return n, nil
+}
+
+// networkUpdate is the body of POST /networks/{id}/update, which Docker does not have.
+type networkUpdate struct {
+	AddLabels    map[string]string
+	RemoveLabels []string
+	DNS          *[]netip.Addr
+	Options      map[string]string
+}
+
+// DecodeNetworkUpdate reads the body of POST /networks/{id}/update.
+func DecodeNetworkUpdate(body []byte) (core.NetworkUpdate, error) {
+	var shape networkUpdate
+	err := decodeOptional(body, &shape)
+	return core.NetworkUpdate(shape), err
 }
 
 // NetworkCreated is the answer to POST /networks/create.

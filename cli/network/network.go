@@ -21,7 +21,7 @@ import (
 // New is `network` with its commands.
 func New(s *session.Session) *cobra.Command {
 	return session.Group("network", "Manage networks",
-		newList(s), newInspect(s), newCreate(s), newRemove(s), newConnect(s), newDisconnect(s), newPrune(s))
+		newList(s), newInspect(s), newCreate(s), newRemove(s), newConnect(s), newDisconnect(s), newUpdate(s), newPrune(s))
 }
 
 func path(name, action string) string {

@@ -49,6 +49,7 @@ type config struct {
 	HostGateway  []string    `json:"host-gateway-ips"`
 	ICC          bool        `json:"icc"`
 	IPMasquerade bool        `json:"ip-masq"`
+	HostFirewall string      `json:"host-firewall"`
 	DNS          []string    `json:"dns"`
 	DNSOptions   []string    `json:"dns-opts"`
 	DNSSearch    []string    `json:"dns-search"`
@@ -128,6 +129,7 @@ func (c *config) flags() *pflag.FlagSet {
 	f.StringArrayVar(&c.HostGateway, "host-gateway-ip", nil, "address that host-gateway stands for in --add-host (default: the default bridge's)")
 	f.BoolVar(&c.ICC, "icc", true, "let containers on the default bridge talk to each other")
 	f.BoolVar(&c.IPMasquerade, "ip-masq", true, "hide the addresses of containers on the default bridge behind the host's")
+	f.StringVar(&c.HostFirewall, "host-firewall", "respect", "who wins when the host's own firewall drops what containers send and get: respect (the host) or override (Berth's rules)")
 	f.IntVar(&c.MTU, "mtu", 0, "MTU of networks (0: 1500)")
 	f.Var((*poolValue)(&c.AddressPools), "default-address-pool", "range that networks are cut from: base=10.10.0.0/16,size=24")
 	f.StringArrayVar(&c.DNS, "dns", nil, "DNS server of containers")

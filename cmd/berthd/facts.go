@@ -35,7 +35,7 @@ func facts(c *config) (engine.Facts, error) {
 		Labels: c.Labels, Debug: c.LogLevel == "debug", Experimental: c.Experimental, LiveRestore: true,
 		DefaultRuntime: c.DefaultRuntime, LoggingDriver: c.LogDriver, Runtimes: c.runtimeNames(),
 		InsecureRegistries: append([]string{"::1/128", "127.0.0.0/8"}, c.InsecureRegistries...), Mirrors: c.RegistryMirrors,
-		LogDrivers: logopt.Drivers(), NetworkDrivers: []string{"bridge", "host", "null"}, Volumes: []string{"local"},
+		LogDrivers: logopt.Drivers(), NetworkDrivers: []string{"bridge", "host", "ipvlan", "macvlan", "null"}, Volumes: []string{"local"},
 		CDISpecDirs: c.cdiFolders(),
 		HTTPProxy:   os.Getenv("HTTP_PROXY"), HTTPSProxy: os.Getenv("HTTPS_PROXY"), NoProxy: os.Getenv("NO_PROXY"),
 		Limits: core.HostLimits{

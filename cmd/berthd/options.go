@@ -13,6 +13,7 @@ import (
 	"github.com/berth-engine/berth/image"
 	"github.com/berth-engine/berth/lib/id"
 	"github.com/berth-engine/berth/network"
+	"github.com/berth-engine/berth/network/firewall"
 	"github.com/berth-engine/berth/network/ipam"
 )
 
@@ -42,6 +43,10 @@ func networkOptions(c *config, log *slog.Logger) (network.Options, error) {
 			return options, fmt.Errorf("invalid --%s: %w", prefix.flag, err)
 		}
 		*prefix.to = parsed
+	}
+	var ok bool
+	if options.HostFirewall, ok = firewall.ParseHost(c.HostFirewall); !ok {
+		return options, fmt.Errorf("invalid --host-firewall: %q is neither respect nor override", c.HostFirewall)
 	}
 	var err error
 	if options.DNS, err = addresses(c.DNS); err != nil {

@@ -498,6 +498,17 @@ func (n Networks) List(context.Context) ([]core.Network, error) {
 	return []core.Network{{ID: "id-of-bridge", Name: core.NetworkBridge, Driver: "bridge"}}, nil
 }
 
+// Use counts nothing.
+func (n Networks) Use(context.Context, core.NetworkID) ([]core.SubnetUse, error) { return nil, nil }
+
+// Update changes nothing.
+func (n Networks) Update(ctx context.Context, id core.NetworkID, _ core.NetworkUpdate) (core.Network, error) {
+	return n.Lookup(ctx, string(id))
+}
+
+// Warnings has nothing to say.
+func (n Networks) Warnings() []string { return nil }
+
 // Attachments is empty.
 func (n Networks) Attachments(context.Context, core.NetworkID) ([]core.Attachment, error) {
 	return nil, nil

@@ -105,8 +105,31 @@ func (t *Networks) Inspect(ctx context.Context, ref string) (core.NetworkView, e
 		return core.NetworkView{}, err
 	}
 	attached, err := t.port.Attachments(ctx, n.ID)
-	return core.NetworkView{Network: n, Attached: attached}, err
+	if err != nil {
+		return core.NetworkView{}, err
+	}
+	use, err := t.port.Use(ctx, n.ID)
+	return core.NetworkView{Network: n, Attached: attached, Use: use}, err
 }
+
+// Update changes labels, name servers and options of a network while containers are in it.
+func (t *Networks) Update(ctx context.Context, ref string, update core.NetworkUpdate) error {
+	n, err := t.port.Lookup(ctx, ref)
+	if err != nil {
+		return err
+	}
+	if n.Predefined() {
+		return core.Forbidden("%s is a pre-defined network and cannot be changed", n.Name)
+	}
+	if n, err = t.port.Update(ctx, n.ID, update); err != nil {
+		return err
+	}
+	t.publish(n, "update", nil)
+	return nil
+}
+
+// Warnings say what of the host stands in the way of networks.
+func (t *Networks) Warnings() []string { return t.port.Warnings() }
 
 // Create makes a network.
 func (t *Networks) Create(ctx context.Context, network core.Network) (core.NetworkID, error) {

@@ -51,6 +51,12 @@ type NetworkPort interface {
 	List(ctx context.Context) ([]core.Network, error)
 	// Attachments lists who is in a network right now.
 	Attachments(ctx context.Context, id core.NetworkID) ([]core.Attachment, error)
+	// Use counts the addresses of each subnet.
+	Use(ctx context.Context, id core.NetworkID) ([]core.SubnetUse, error)
+	// Update changes a network while containers are in it, or refuses what can't change so.
+	Update(ctx context.Context, id core.NetworkID, update core.NetworkUpdate) (core.Network, error)
+	// Warnings say what of the host stands in the way of networks.
+	Warnings() []string
 }
 
 // VolumePort is what the engine needs of the volume organ to keep volumes.

@@ -30,6 +30,11 @@ type Volumes interface {
 	Usage(ctx context.Context) ([]core.VolumeUsage, error)
 }
 
+// Networks is what the system needs of the noun network.
+type Networks interface {
+	Warnings() []string
+}
+
 // BuildCache is what the engine needs of the build organ, for `system df`.
 type BuildCache interface {
 	Usage(ctx context.Context) ([]core.BuildCacheRecord, error)
@@ -48,6 +53,7 @@ type Parts struct {
 	Volumes    Volumes
 	Cache      BuildCache
 	Events     Events
+	Networks   Networks
 	Info       core.Info // what seldom changes while the daemon runs, see Reload
 }
 
@@ -90,6 +96,7 @@ func (s *System) Info(ctx context.Context) (core.Info, error) {
 		info.FileDescriptors = len(fds)
 	}
 	info.EventsListeners = s.parts.Events.Listeners()
+	info.Warnings = append(slices.Clone(info.Warnings), s.parts.Networks.Warnings()...)
 	return info, nil
 }
 

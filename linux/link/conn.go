@@ -97,6 +97,44 @@ func (c *Conn) Apply(ctx context.Context, b *Batch) error {
 	return c.acks(b, first)
 }
 
+// Index asks for the number of an interface of the namespace that the Conn is bound to, whatever that of the thread is.
+func (c *Conn) Index(link string) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.fd < 0 {
+		return 0, fmt.Errorf("netlink: %w", unix.EBADF)
+	}
+	req := nl.NewNetlinkRequest(unix.RTM_GETLINK, 0)
+	req.AddData(nl.NewIfInfomsg(unix.AF_UNSPEC))
+	req.AddData(name(link))
+	c.seq++
+	req.Seq = c.seq
+	if err := unix.Sendto(c.fd, req.Serialize(), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return 0, fmt.Errorf("netlink: send: %w", err)
+	}
+	for {
+		n, _, err := unix.Recvfrom(c.fd, c.buf, 0)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			return 0, fmt.Errorf("netlink: receive: %w", err)
+		}
+		if n < unix.SizeofNlMsghdr+8 || binary.NativeEndian.Uint32(c.buf[8:]) != c.seq {
+			continue
+		}
+		body := c.buf[unix.SizeofNlMsghdr:n]
+		if binary.NativeEndian.Uint16(c.buf[4:]) != unix.NLMSG_ERROR {
+			return int(binary.NativeEndian.Uint32(body[4:])), nil // struct ifinfomsg
+		}
+		if err := answer(body); errors.Is(err, unix.ENODEV) {
+			return 0, fmt.Errorf("%s: %w", link, ErrNotFound)
+		} else if err != nil {
+			return 0, fmt.Errorf("look for the interface %s: %w", link, err)
+		}
+	}
+}
+
 // acks reads one answer per change.
 func (c *Conn) acks(b *Batch, first uint32) error {
 	var failed error

@@ -57,13 +57,19 @@ func TestABatchDoesEverything(t *testing.T) {
 		if err != nil {
 			return err
 		}
+		if index, err := c.Index("br0"); err != nil || index != br.Index {
+			t.Errorf("index: %d, want %d: %v", index, br.Index, err)
+		}
+		if _, err := c.Index("nowhere"); !errors.Is(err, ErrNotFound) {
+			t.Errorf("index of nothing: %v", err)
+		}
 		b = Batch{}
 		b.Enslave("veth0", br.Index, Port{Isolated: true, Hairpin: true})
 		b.AddAddress(br.Index, netip.MustParsePrefix("10.0.0.1/24"))
 		b.AddAddress(br.Index, netip.MustParsePrefix("10.0.0.1/24"))
 		b.AddAddress(br.Index, netip.MustParsePrefix("fd00::1/64"))
-		b.SetDefaultRoute(br.Index, netip.MustParseAddr("10.0.0.2"))
-		b.SetDefaultRoute(br.Index, netip.MustParseAddr("10.0.0.3"))
+		b.SetDefaultRoute(br.Index, false, netip.MustParseAddr("10.0.0.2"))
+		b.SetDefaultRoute(br.Index, false, netip.MustParseAddr("10.0.0.3"))
 		b.Retire("veth0")
 		if err := c.Apply(t.Context(), &b); err != nil {
 			return err
@@ -86,7 +92,7 @@ func TestABatchDoesEverything(t *testing.T) {
 				t.Errorf("%s is not among %v", want, addrs)
 			}
 		}
-		routes, err := Routes(nil)
+		routes, err := Routes()
 		if err != nil {
 			return err
 		}

@@ -38,6 +38,12 @@ func Find(name string) (Interface, error) {
 	return of(l), nil
 }
 
+// Exists reports whether the namespace of the calling thread has an interface of that name.
+func Exists(name string) bool {
+	_, err := Find(name)
+	return name != "" && err == nil
+}
+
 // List gives all interfaces of the namespace of the calling thread.
 func List() ([]Interface, error) {
 	links, err := netlink.LinkList()
@@ -71,20 +77,37 @@ func Addresses(index int) ([]netip.Prefix, error) {
 	return list, nil
 }
 
-// Routes lists the destinations that the host has routes for, except the default ones and those of the interfaces
-// that skip names.
-func Routes(skip map[int]bool) ([]netip.Prefix, error) {
+// Route is where packets to a destination go.
+type Route struct {
+	To        netip.Prefix
+	Interface int // its index; 0: none, or several
+}
+
+// AllRoutes lists the routes of the main table.
+func AllRoutes() ([]Route, error) {
 	routes, err := netlink.RouteList(nil, netlink.FAMILY_ALL)
 	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
 		return nil, fmt.Errorf("list the routes: %w", err)
 	}
-	var list []netip.Prefix
+	var list []Route
 	for _, r := range routes {
-		if p, ok := prefix(r.Dst); ok && p.Bits() > 0 && !skip[r.LinkIndex] {
-			list = append(list, p)
+		if p, ok := prefix(r.Dst); ok {
+			list = append(list, Route{To: p, Interface: r.LinkIndex})
 		}
 	}
 	return list, nil
+}
+
+// Routes lists the destinations that the host has routes for, except the default ones.
+func Routes() ([]netip.Prefix, error) {
+	routes, err := AllRoutes()
+	var list []netip.Prefix
+	for _, r := range routes {
+		if r.To.Bits() > 0 {
+			list = append(list, r.To)
+		}
+	}
+	return list, err
 }
 
 func prefix(n *net.IPNet) (netip.Prefix, bool) {
@@ -111,6 +134,20 @@ func Sysctl(path, value string) error {
 		return fmt.Errorf("set sysctl: %w", err)
 	}
 	return nil
+}
+
+// SwitchIPv6 turns IPv6 of an interface on or off, in the namespace of the calling thread. A kernel without IPv6 has
+// it off.
+func SwitchIPv6(name string, on bool) error {
+	value := "1"
+	if on {
+		value = "0"
+	}
+	err := Sysctl("ipv6/conf/"+name+"/disable_ipv6", value)
+	if errors.Is(err, os.ErrNotExist) && !on {
+		return nil
+	}
+	return err
 }
 
 // ForgetFlows makes the kernel forget the UDP flows to a port, so that packets do not go on to where it led before.

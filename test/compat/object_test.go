@@ -32,6 +32,12 @@ func networks(c *cli) {
 	c.want("nw-b", "ps", "--filter", "network=nw-one", "--format", "{{.Names}}")
 	c.fails(1, "bridge is a pre-defined network and cannot be removed", "network", "rm", "bridge")
 	c.run("rm", "-f", "nw-a", "nw-b")
+	c.run("network", "create", "-d", "macvlan", "--subnet", "10.187.251.0/24", "--aux-address", "router=10.187.251.1", "nw-lan")
+	c.want("macvlan true", "network", "inspect", "-f", "{{.Driver}} {{.Internal}}", "nw-lan")
+	c.want("10.187.251.2", "run", "--rm", "--network", "nw-lan", "busybox", "hostname", "-i")
+	c.fails(1, "requested macvlan mode 'x' is not valid", "network", "create", "-d", "macvlan", "-o", "macvlan_mode=x", "nw-x")
+	c.fails(1, "unknown gateway mode x", "network", "create", "-o", "com.docker.network.bridge.gateway_mode_ipv6=x", "nw-x")
+	c.run("network", "rm", "nw-lan")
 	c.want("nw-one\nnw-two", "network", "rm", "nw-one", "nw-two")
 	c.fails(1, "network nw-one not found", "network", "rm", "nw-one")
 }
