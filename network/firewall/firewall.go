@@ -233,6 +233,21 @@ func (f *Firewall) Delete(ctx context.Context, s State) error {
 	return f.update(ctx, State{}, gone)
 }
 
+// Replace puts publications in the place of others in one transaction. What is in both lists is not touched.
+func (f *Firewall) Replace(ctx context.Context, old, next []Publication) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	before := f.state
+	come := slices.DeleteFunc(slices.Clone(next), func(p Publication) bool { return slices.Contains(old, p) })
+	gone := slices.DeleteFunc(slices.Clone(old), func(p Publication) bool { return slices.Contains(next, p) })
+	f.state.Publications = slices.Concat(slices.DeleteFunc(slices.Clone(before.Publications), func(p Publication) bool { return slices.Contains(gone, p) }), come)
+	if err := f.update(ctx, State{Publications: come}, State{Publications: gone}); err != nil {
+		f.state = before
+		return err
+	}
+	return nil
+}
+
 // update tells the kernel what comes and goes. When it does not have what we think (another program flushed the
 // tables) it is told everything.
 func (f *Firewall) update(ctx context.Context, come, gone State) error {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -90,6 +91,8 @@ func scenario(d *daemon.Daemon) error {
 		look("/containers/web/export"),
 		func() error { return run(d, "web", "true") },
 		post("/commit?container=web&repo=made", nil),
+		post("/containers/web/update", bindings(d, "PublishPorts", extraPort)),
+		post("/containers/web/update", bindings(d, "UnpublishPorts", extraPort)),
 		post("/containers/web/stop?t=0", nil),
 		post("/containers/web/start", nil),
 		post("/containers/web/restart?t=0", nil),
@@ -114,6 +117,16 @@ func scenario(d *daemon.Daemon) error {
 	return nil
 }
 
+// extraPort is added to a daemon's port for a second one, which is published and unpublished while the container runs.
+const extraPort = 500
+
+// bindings is a body that names a port of the daemon's for the container's port 80.
+func bindings(d *daemon.Daemon, field string, extra int) map[string]any {
+	return map[string]any{field: map[string]any{
+		"80/tcp": []map[string]string{{"HostIp": "127.0.0.1", "HostPort": strconv.Itoa(firstPort + extra + d.Number())}},
+	}}
+}
+
 // welcome is a shell's command that serves a page and says when.
 const welcome = "echo ahoy >/tmp/index.html; httpd -p 80 -h /tmp; echo ready; exec sleep 1000"
 
@@ -126,7 +139,7 @@ func web(d *daemon.Daemon, autoRemove bool) map[string]any {
 		"Volumes":      map[string]any{"/nameless": struct{}{}},
 		"HostConfig": map[string]any{
 			"NetworkMode": "sea", "Binds": []string{"hold:/hold"}, "AutoRemove": autoRemove,
-			"PortBindings": map[string]any{"80/tcp": []map[string]string{{"HostIp": "127.0.0.1", "HostPort": strconv.Itoa(firstPort + d.Number())}}},
+			"PortBindings": bindings(d, "PortBindings", 0)["PortBindings"],
 		},
 	}
 }
@@ -152,6 +165,9 @@ type shown struct {
 		ExitCode  int
 		StartedAt time.Time
 	}
+	HostConfig struct {
+		PortBindings map[string][]struct{ HostPort string }
+	}
 	NetworkSettings struct {
 		Ports map[string][]struct{ HostPort string }
 	}
@@ -174,25 +190,31 @@ func containers(d *daemon.Daemon) ([]shown, error) {
 	return all, nil
 }
 
-// fetch gets the page of a container over its published port, once it says that it serves it.
+// fetch gets the page of a container over each of its published ports, once it says that it serves it. They must be those
+// of its definition.
 func fetch(d *daemon.Daemon, c shown) error {
 	ports := c.NetworkSettings.Ports["80/tcp"]
-	if len(ports) != 1 {
-		return fmt.Errorf("its published ports are %v", c.NetworkSettings.Ports)
+	if len(ports) == 0 || !reflect.DeepEqual(ports, c.HostConfig.PortBindings["80/tcp"]) {
+		return fmt.Errorf("its published ports are %v, and shall be %v", c.NetworkSettings.Ports, c.HostConfig.PortBindings)
 	}
 	if err := d.Follow(c.ID, c.State.StartedAt, "ready"); err != nil {
 		return err
 	}
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 20 * time.Second}
-	answer, err := client.Get("http://127.0.0.1:" + ports[0].HostPort)
-	if err != nil {
-		return err
+	for _, port := range ports {
+		answer, err := client.Get("http://127.0.0.1:" + port.HostPort)
+		if err != nil {
+			return err
+		}
+		page, err := io.ReadAll(answer.Body)
+		if err == nil && string(page) != "ahoy\n" {
+			err = fmt.Errorf("its page is %q", page)
+		}
+		if err = errors.Join(err, answer.Body.Close()); err != nil {
+			return err
+		}
 	}
-	page, err := io.ReadAll(answer.Body)
-	if err == nil && string(page) != "ahoy\n" {
-		err = fmt.Errorf("its page is %q", page)
-	}
-	return errors.Join(err, answer.Body.Close())
+	return nil
 }
 
 // untrue lists what the daemon says of its containers and what is not so.
