@@ -159,6 +159,7 @@ func (sb *sandbox) leave(ctx context.Context, e *endpoint) error {
 		err = errors.Join(err, sb.resolver.Close())
 		sb.resolver, sb.serving = nil, false
 	}
+	sb.tellResolver()
 	return err
 }
 

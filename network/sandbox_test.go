@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/miekg/dns"
@@ -28,7 +29,8 @@ func ask(t testing.TB, ns *os.File, name string, typ uint16) ([]string, int) {
 	t.Helper()
 	q := new(dns.Msg).SetQuestion(dns.Fqdn(name), typ)
 	var reply *dns.Msg
-	check(t, netns.Do(ns, func() (err error) { reply, err = dns.Exchange(q, "127.0.0.11:53"); return err }))
+	client := dns.Client{Timeout: 20 * time.Second}
+	check(t, netns.Do(ns, func() (err error) { reply, _, err = client.Exchange(q, "127.0.0.11:53"); return err }))
 	var list []string
 	for _, rr := range reply.Answer {
 		switch rr := rr.(type) {
