@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"github.com/berth-engine/berth/core"
@@ -59,7 +60,6 @@ func (ss *Sandboxes) Connect(ctx context.Context, id core.ContainerID, ref strin
 
 // plug makes a pair of interfaces for an endpoint of a running container.
 func (sb *sandbox) plug(ctx context.Context, e *endpoint) error {
-	n, port := e.network, e.network.port()
 	return netns.Do(sb.ns, func() error {
 		inside, err := link.Dial()
 		if err != nil {
@@ -79,11 +79,13 @@ func (sb *sandbox) plug(ctx context.Context, e *endpoint) error {
 			}
 		}
 		var outside, up, settle link.Batch
-		outside.AddVeth(link.Veth{Host: e.host, Peer: e.Interface, PeerMAC: e.MAC, MTU: n.mtu, Master: n.index, Port: port, NS: int(sb.ns.Fd())})
+		if err := e.make(&outside, sb.ns); err != nil {
+			return err
+		}
 		if err := sb.shared.conn.Apply(ctx, &outside); err != nil {
 			return err
 		}
-		if err := switchIPv6(e.Interface, e.AddressIPv6.IsValid()); err != nil {
+		if err := link.SwitchIPv6(e.Interface, e.AddressIPv6.IsValid()); err != nil {
 			return err
 		}
 		found, err := link.Find(e.Interface)
@@ -93,9 +95,12 @@ func (sb *sandbox) plug(ctx context.Context, e *endpoint) error {
 		e.index = found.Index
 		up.Up(e.Interface)
 		e.address(&up)
-		settle.Settle(e.host)
-		settle.Settle(n.bridge)
-		return errors.Join(inside.Apply(ctx, &up), sb.shared.conn.Apply(ctx, &settle))
+		e.settle(&settle)
+		var six []netip.Prefix
+		if e.AddressIPv6.IsValid() {
+			six = append(six, e.AddressIPv6)
+		}
+		return errors.Join(link.AwaitIPv6(ctx, six, func() error { return inside.Apply(ctx, &up) }), sb.shared.conn.Apply(ctx, &settle))
 	})
 }
 
@@ -149,8 +154,10 @@ func (sb *sandbox) leave(ctx context.Context, e *endpoint) error {
 		e.network.zone.Remove(e.EndpointID)
 	}
 	var batch link.Batch
-	batch.Delete(e.host)
-	err := sb.shared.conn.Apply(ctx, &batch)
+	if e.host != "" {
+		batch.Delete(e.host)
+	}
+	err := errors.Join(sb.shared.conn.Apply(ctx, &batch), sb.removeInside(ctx, []*endpoint{e}))
 	e.releaseAddresses()
 	sb.shared.mu.Lock()
 	sb.endpoints = slices.DeleteFunc(slices.Clone(sb.endpoints), func(o *endpoint) bool { return o == e })
@@ -212,8 +219,8 @@ func (s *shared) state() firewall.State {
 	defer s.mu.Unlock()
 	var state firewall.State
 	for _, n := range s.networks {
-		if n.bridge != "" && n.index != 0 {
-			state.Networks = append(state.Networks, n.rules())
+		if n.Index != 0 {
+			state.Networks = append(state.Networks, n.rules().Networks...)
 		}
 	}
 	for _, sb := range s.sandboxes {
@@ -266,11 +273,13 @@ func (sb *sandbox) restore(ctx context.Context, links []link.Interface) error {
 // retake takes the addresses that the endpoint has.
 func (e *endpoint) retake() error {
 	var errs []error
-	if e.Address.IsValid() && e.network.v4 != nil {
-		errs = append(errs, e.network.v4.Take(e.Address.Addr()))
+	if e.Address.IsValid() && e.network.IPv4 != nil {
+		_, _, err := e.network.IPv4.Take(e.Address.Addr())
+		errs = append(errs, err)
 	}
-	if e.AddressIPv6.IsValid() && e.network.v6 != nil {
-		errs = append(errs, e.network.v6.Take(e.AddressIPv6.Addr()))
+	if e.AddressIPv6.IsValid() && e.network.IPv6 != nil {
+		_, _, err := e.network.IPv6.Take(e.AddressIPv6.Addr())
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }
@@ -332,8 +341,8 @@ func (s *shared) ports() ([]string, error) {
 	ours := map[int]bool{}
 	s.mu.Lock()
 	for _, n := range s.networks {
-		if n.index != 0 && !n.adopted {
-			ours[n.index] = true
+		if n.Index != 0 && !n.Adopted {
+			ours[n.Index] = true
 		}
 	}
 	s.mu.Unlock()

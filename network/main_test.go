@@ -19,6 +19,7 @@ import (
 	"github.com/berth-engine/berth/linux/link"
 	"github.com/berth-engine/berth/linux/netns"
 	"github.com/berth-engine/berth/linux/nft"
+	"github.com/berth-engine/berth/network/driver"
 )
 
 // What the test program is started for again: as a host of its own, and as a container's process.
@@ -80,7 +81,7 @@ func neighbour(t testing.TB) *os.File {
 	name := newVeth()
 	var b link.Batch
 	b.Up("lo")
-	b.AddVeth(link.Veth{Host: name, Peer: "eth0", MTU: defaultMTU, NS: int(ns.Fd())})
+	b.AddVeth(link.Veth{Host: name, Peer: "eth0", MTU: driver.DefaultMTU, NS: int(ns.Fd())})
 	check(t, conn.Apply(t.Context(), &b))
 	l, err := link.Find(name)
 	check(t, err)
@@ -98,7 +99,7 @@ func neighbour(t testing.TB) *os.File {
 		b.Up("lo")
 		b.Up("eth0")
 		b.AddAddress(2, netip.MustParsePrefix(neighbourAddr+"/24"))
-		b.SetDefaultRoute(2, netip.MustParseAddr(hostAddr))
+		b.SetDefaultRoute(2, false, netip.MustParseAddr(hostAddr))
 		return inside.Apply(t.Context(), &b)
 	}))
 	b = link.Batch{}

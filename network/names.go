@@ -194,7 +194,7 @@ func (s *shared) hostGateway() []netip.Addr {
 	if n == nil {
 		return nil
 	}
-	return slices.DeleteFunc([]netip.Addr{n.gateway4, n.gateway6}, func(ip netip.Addr) bool { return !ip.IsValid() })
+	return slices.DeleteFunc([]netip.Addr{n.IPv4.Gateway(), n.IPv6.Gateway()}, func(ip netip.Addr) bool { return !ip.IsValid() })
 }
 
 // linked are the lines for containers that this one is linked to on the default network.

@@ -193,8 +193,8 @@ func (o *Organ) Shutdown(ctx context.Context, all bool) error {
 	}
 	var bridges link.Batch
 	for _, n := range o.networks {
-		if n.bridge != "" && !n.adopted {
-			bridges.Delete(n.bridge)
+		if n.Link != "" && !n.Adopted {
+			bridges.Delete(n.Link)
 		}
 	}
 	o.mu.Unlock()

@@ -2,81 +2,62 @@ package network
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/berth-engine/berth/core"
 	"github.com/berth-engine/berth/lib/id"
+	"github.com/berth-engine/berth/linux/link"
+	"github.com/berth-engine/berth/network/bridge"
 	"github.com/berth-engine/berth/network/dns"
+	"github.com/berth-engine/berth/network/driver"
+	"github.com/berth-engine/berth/network/firewall"
 	"github.com/berth-engine/berth/network/ipam"
+	"github.com/berth-engine/berth/network/vlan"
 )
 
-// Options of the bridge driver, in Docker's words.
+// Options of endpoints, in Docker's words.
 const (
-	optBridgeName = "com.docker.network.bridge.name"
-	optDefault    = "com.docker.network.bridge.default_bridge"
-	optICC        = "com.docker.network.bridge.enable_icc"
-	optMasquerade = "com.docker.network.bridge.enable_ip_masquerade"
-	optHostIPv4   = "com.docker.network.bridge.host_binding_ipv4"
-	optMTU        = "com.docker.network.driver.mtu"
-	optNoGateway  = "com.docker.network.bridge.inhibit_ipv4"
-	optPrefix     = "com.docker.network.container_iface_prefix"
-	optIfname     = "com.docker.network.endpoint.ifname"
-	optSysctls    = "com.docker.network.endpoint.sysctls"
+	optIfname  = "com.docker.network.endpoint.ifname"
+	optSysctls = "com.docker.network.endpoint.sysctls"
 )
 
 // Names of the drivers, and of the default network.
 const (
-	driverBridge = "bridge"
-	driverHost   = "host"
-	driverNull   = "null"
-	defaultName  = core.NetworkBridge
+	driverBridge  = "bridge"
+	driverHost    = "host"
+	driverNull    = "null"
+	driverMacvlan = "macvlan"
+	driverIPvlan  = "ipvlan"
+	defaultName   = core.NetworkBridge
 )
 
 // Networks is the networks of the daemon. It is the engine's Networks.
 type Networks struct{ *shared }
 
-// network is a network with what it has in the kernel. Its fields do not change once it is in shared.networks.
+// network is a network with what it is made of. Its fields do not change once it is in shared.networks: an update puts
+// another one in its place.
 type network struct {
-	core.Network
-	driver driver
-
-	// Of the bridge driver.
-	bridge     string
-	adopted    bool // the bridge was there before the network and stays behind it
-	index      int
-	mtu        int
-	isolated   bool // its containers may not talk to each other
-	masquerade bool
-	hostIP     netip.Addr // where ports are published that name no address; invalid: everywhere
-	v4, v6     *ipam.Pool // nil: the network does not have the family
-	gateway4   netip.Addr // of the containers, and the bridge's own address
-	gateway6   netip.Addr
-	zone       *dns.Zone // nil: names are not answered (the default network)
-}
-
-// driver is what makes the kinds of networks differ.
-type driver interface {
-	// complete checks what was asked for and fills in the rest.
-	complete(n *network) error
-	// up makes the network in the kernel; what is there stays. down undoes it.
-	up(ctx context.Context, n *network) error
-	down(ctx context.Context, n *network) error
+	driver.Network
+	driver driver.Driver // nil: the network is being made, and nobody is shown it
+	zone   *dns.Zone     // nil: names are not answered (the default network)
 }
 
 // driverFor finds a driver by name.
-func (s *shared) driverFor(name string) (driver, error) {
+func (s *shared) driverFor(name string) (driver.Driver, error) {
 	switch name {
 	case driverBridge:
-		return bridgeDriver{s}, nil
+		return bridge.New(s.conn, s.others), nil
+	case driverMacvlan, driverIPvlan:
+		return vlan.New(s.conn, s.others), nil
 	case driverHost, driverNull:
-		return plainDriver{}, nil
-	case "macvlan", "ipvlan", "overlay":
+		return driver.Plain{}, nil
+	case "overlay":
 		return nil, core.NotImplemented("Berth does not have the network driver %q yet", name)
 	}
 	return nil, noPlugin(name)
@@ -86,15 +67,106 @@ func noPlugin(name string) error {
 	return core.NotFound("could not find plugin %s in v1 plugin registry: plugin not found", name)
 }
 
-// plainDriver is of networks that are nothing in the kernel: the host's, and none.
-type plainDriver struct{}
+// others gives the networks that are there besides one.
+func (s *shared) others(id core.NetworkID) []*driver.Network {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var list []*driver.Network
+	for _, n := range s.networks {
+		if n.driver != nil && n.ID != id {
+			list = append(list, &n.Network)
+		}
+	}
+	return list
+}
 
-func (plainDriver) complete(n *network) error {
-	n.IPAM = core.IPAM{Driver: "default"}
+// complete asks the driver what the options mean, and takes the addresses.
+func (s *shared) complete(n *network) error {
+	if err := n.driver.Complete(&n.Network); err != nil {
+		return err
+	}
+	if !n.Joined {
+		return nil
+	}
+	if n.Name != defaultName {
+		n.zone = dns.NewZone(n.Name)
+	}
+	switch n.IPAM.Driver {
+	case "null":
+		if len(n.IPAM.Pools) > 0 {
+			return core.Invalid("null ipam driver does not handle specific address pool requests")
+		}
+		return nil
+	case "", "default":
+		n.IPAM.Driver = "default"
+		return s.takeSubnets(n)
+	}
+	return noPlugin(n.IPAM.Driver)
+}
+
+// takeSubnets takes the network's subnets, one per family that it has when none is named.
+func (s *shared) takeSubnets(n *network) error {
+	if err := ipam.Check(n.IPAM.Pools); err != nil {
+		return err
+	}
+	// A pool without a subnet may carry a gateway or a range only by mistake: both need one.
+	n.IPAM.Pools = slices.DeleteFunc(n.IPAM.Pools, func(p core.IPPool) bool { return !p.Subnet.IsValid() })
+	routes, err := link.Routes(nil)
+	if err != nil {
+		return err
+	}
+	for _, f := range []struct {
+		six, on bool
+		family  **ipam.Family
+		subnet  *netip.Prefix
+	}{{false, n.EnableIPv4, &n.IPv4, &n.Rules.IPv4.Subnet}, {true, n.EnableIPv6, &n.IPv6, &n.Rules.IPv6.Subnet}} {
+		if !f.on {
+			continue
+		}
+		if *f.family, n.IPAM.Pools, err = s.space.Open(ipam.Wish{IPv6: f.six, Pools: n.IPAM.Pools, NoGateway: n.NoGateway, Avoid: routes}); err != nil {
+			return err
+		}
+		if len((*f.family).Subnets()) > n.Subnets {
+			return core.Forbidden("%s driver doesn't support multiple subnets", n.Driver)
+		}
+		if n.Rules.Bridge != "" {
+			*f.subnet = (*f.family).Subnet()
+		}
+	}
 	return nil
 }
-func (plainDriver) up(context.Context, *network) error   { return nil }
-func (plainDriver) down(context.Context, *network) error { return nil }
+
+// up makes the network in the kernel and tells the packet filter; an error leaves nothing.
+func (s *shared) up(ctx context.Context, n *network) error {
+	err := n.driver.Up(ctx, &n.Network)
+	if err == nil {
+		err = s.firewall.Add(ctx, n.rules())
+	}
+	if err != nil {
+		return joinDown(ctx, s, n, err)
+	}
+	return nil
+}
+
+// down undoes up.
+func (s *shared) down(ctx context.Context, n *network) error {
+	return errors.Join(s.firewall.Delete(ctx, n.rules()), n.driver.Down(ctx, &n.Network))
+}
+
+// joinDown unmakes a network after an error.
+func joinDown(ctx context.Context, s *shared, n *network, err error) error {
+	ctx, cancel := undoing(ctx)
+	defer cancel()
+	return errors.Join(err, s.down(ctx, n))
+}
+
+// rules is what the packet filter shall know of the network.
+func (n *network) rules() firewall.State {
+	if n.Rules.Bridge == "" {
+		return firewall.State{}
+	}
+	return firewall.State{Networks: []firewall.Network{n.Rules}}
+}
 
 // Create checks, completes (subnet, gateway, options) and makes a network.
 func (ns *Networks) Create(ctx context.Context, asked core.Network) (core.Network, error) {
@@ -119,7 +191,7 @@ func (ns *Networks) Create(ctx context.Context, asked core.Network) (core.Networ
 
 // make completes a network, makes it in the kernel and writes it down; the caller has checked the name's form.
 func (s *shared) make(ctx context.Context, asked core.Network) (_ *network, err error) {
-	n := &network{Network: asked}
+	n := &network{Network: driver.Network{Network: asked}}
 	n.Options, n.Labels = maps.Clone(asked.Options), maps.Clone(asked.Labels)
 	n.IPAM.Pools = slices.Clone(asked.IPAM.Pools)
 	if n.ID == "" {
@@ -139,10 +211,11 @@ func (s *shared) make(ctx context.Context, asked core.Network) (_ *network, err 
 			s.forget(n)
 		}
 	}()
-	if err := n.driver.complete(n); err != nil {
+	if err := s.complete(n); err != nil {
 		return nil, err
 	}
-	if err := n.driver.up(ctx, n); err != nil {
+	n.Adopted = n.Name != defaultName && link.Exists(n.Link)
+	if err := s.up(ctx, n); err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
@@ -150,7 +223,7 @@ func (s *shared) make(ctx context.Context, asked core.Network) (_ *network, err 
 	err = s.save()
 	s.mu.Unlock()
 	if err != nil {
-		return nil, fmt.Errorf("network %q: %w", n.Name, joinDown(ctx, n, err))
+		return nil, fmt.Errorf("network %q: %w", n.Name, joinDown(ctx, s, n, err))
 	}
 	return n, nil
 }
@@ -164,7 +237,7 @@ func (s *shared) announce(n *network) error {
 			return core.Conflict("network with name %s already exists", n.Name)
 		}
 	}
-	s.networks[n.ID] = &network{Network: core.Network{ID: n.ID, Name: n.Name}}
+	s.networks[n.ID] = &network{Network: driver.Network{Network: core.Network{ID: n.ID, Name: n.Name}}}
 	return nil
 }
 
@@ -173,11 +246,8 @@ func (s *shared) forget(n *network) {
 	s.mu.Lock()
 	delete(s.networks, n.ID)
 	s.mu.Unlock()
-	for _, p := range []*ipam.Pool{n.v4, n.v6} {
-		if p != nil {
-			p.Close()
-		}
-	}
+	n.IPv4.Close()
+	n.IPv6.Close()
 }
 
 // Remove unmakes a network. The engine has checked that nothing is attached.
@@ -196,7 +266,7 @@ func (ns *Networks) Remove(ctx context.Context, id core.NetworkID) error {
 		}
 		return core.Forbidden("error while removing network: network %s has active endpoints (%s)", n.Name, strings.Join(words, ", "))
 	}
-	if err := n.driver.down(ctx, n); err != nil {
+	if err := ns.down(ctx, n); err != nil {
 		return fmt.Errorf("error while removing network: %w", err)
 	}
 	ns.forget(n)
@@ -296,21 +366,8 @@ func (s *shared) byName(name string) *network {
 
 // copy is the network for others to keep.
 func (n *network) copy() core.Network {
-	c := n.Network
+	c := n.Network.Network
 	c.Options, c.Labels = maps.Clone(n.Options), maps.Clone(n.Labels)
 	c.IPAM.Pools = slices.Clone(n.IPAM.Pools)
 	return c
-}
-
-// flag reads an option that is true or false.
-func (n *network) flag(option string, otherwise bool) (bool, error) {
-	text, ok := n.Options[option]
-	if !ok || text == "" {
-		return otherwise, nil
-	}
-	v, err := strconv.ParseBool(text)
-	if err != nil {
-		return false, core.Invalid("invalid value for option %s: %q is not a boolean", option, text)
-	}
-	return v, nil
 }

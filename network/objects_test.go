@@ -12,6 +12,8 @@ import (
 
 	"github.com/berth-engine/berth/core"
 	"github.com/berth-engine/berth/linux/link"
+	"github.com/berth-engine/berth/network/bridge"
+	"github.com/berth-engine/berth/network/driver"
 )
 
 func pool(subnet string) core.IPAM {
@@ -20,7 +22,7 @@ func pool(subnet string) core.IPAM {
 
 func TestCreateAnswersBadInputInDockersWords(t *testing.T) {
 	o := organ(t)
-	addNetwork(t, o, core.Network{Name: "there", IPAM: pool("10.1.0.0/24"), Options: map[string]string{optBridgeName: "brtthere"}})
+	addNetwork(t, o, core.Network{Name: "there", IPAM: pool("10.1.0.0/24"), Options: map[string]string{bridge.OptName: "brtthere"}})
 	for _, c := range []struct {
 		what    string
 		network core.Network
@@ -32,17 +34,17 @@ func TestCreateAnswersBadInputInDockersWords(t *testing.T) {
 		{"a predefined name", core.Network{Name: "host"}, errdefs.IsPermissionDenied, "operation is not permitted on predefined host network"},
 		{"a second host network", core.Network{Name: "x", Driver: "host"}, errdefs.IsPermissionDenied, `only one instance of "host" network is allowed`},
 		{"an unknown driver", core.Network{Name: "x", Driver: "foo"}, errdefs.IsNotFound, "could not find plugin foo in v1 plugin registry: plugin not found"},
-		{"a driver that Berth lacks", core.Network{Name: "x", Driver: "macvlan"}, errdefs.IsNotImplemented, "macvlan"},
-		{"an unknown address driver", core.Network{Name: "x", IPAM: core.IPAM{Driver: "foo"}}, errdefs.IsNotFound, "could not find plugin foo"},
-		{"a subnet in use", core.Network{Name: "x", IPAM: pool("10.1.0.0/16")}, errdefs.IsPermissionDenied, "invalid pool request: Pool overlaps with other one on this address space"},
-		{"a subnet with host bits", core.Network{Name: "x", IPAM: pool("10.2.0.1/16")}, errdefs.IsInvalidArgument, "invalid network config:\ninvalid subnet 10.2.0.1/16: it should be 10.2.0.0/16"},
-		{"a gateway outside", core.Network{Name: "x", IPAM: core.IPAM{Pools: []core.IPPool{{Subnet: netip.MustParsePrefix("10.2.0.0/16"), Gateway: netip.MustParseAddr("10.3.0.1")}}}}, errdefs.IsInvalidArgument, "invalid gateway 10.3.0.1: parent subnet 10.2.0.0/16 doesn't contain this address"},
-		{"two subnets", core.Network{Name: "x", IPAM: core.IPAM{Pools: append(pool("10.2.0.0/16").Pools, pool("10.3.0.0/16").Pools...)}}, errdefs.IsPermissionDenied, "bridge driver doesn't support multiple subnets"},
-		{"a bridge in use", core.Network{Name: "x", Options: map[string]string{optBridgeName: "brtthere"}}, errdefs.IsPermissionDenied, "networks have same bridge name"},
-		{"a bridge name that is too long", core.Network{Name: "x", Options: map[string]string{optBridgeName: "abcdefghijklmnopq"}}, errdefs.IsInvalidArgument, "at most 15 characters"},
-		{"an interface that is no bridge", core.Network{Name: "x", Options: map[string]string{optBridgeName: "lo"}}, errdefs.IsPermissionDenied, "lo"},
-		{"an option of garbage", core.Network{Name: "x", Options: map[string]string{optICC: "maybe"}}, errdefs.IsInvalidArgument, "maybe"},
-		{"an MTU of garbage", core.Network{Name: "x", Options: map[string]string{optMTU: "-1"}}, errdefs.IsInvalidArgument, "-1"},
+		{"a driver that Berth lacks", core.Network{Name: "x", EnableIPv4: true, Driver: "overlay"}, errdefs.IsNotImplemented, "overlay"},
+		{"an unknown address driver", core.Network{Name: "x", EnableIPv4: true, IPAM: core.IPAM{Driver: "foo"}}, errdefs.IsNotFound, "could not find plugin foo"},
+		{"a subnet in use", core.Network{Name: "x", EnableIPv4: true, IPAM: pool("10.1.0.0/16")}, errdefs.IsPermissionDenied, "invalid pool request: Pool overlaps with other one on this address space"},
+		{"a subnet with host bits", core.Network{Name: "x", EnableIPv4: true, IPAM: pool("10.2.0.1/16")}, errdefs.IsInvalidArgument, "invalid network config:\ninvalid subnet 10.2.0.1/16: it should be 10.2.0.0/16"},
+		{"a gateway outside", core.Network{Name: "x", EnableIPv4: true, IPAM: core.IPAM{Pools: []core.IPPool{{Subnet: netip.MustParsePrefix("10.2.0.0/16"), Gateway: netip.MustParseAddr("10.3.0.1")}}}}, errdefs.IsInvalidArgument, "invalid gateway 10.3.0.1: parent subnet 10.2.0.0/16 doesn't contain this address"},
+		{"two subnets", core.Network{Name: "x", EnableIPv4: true, IPAM: core.IPAM{Pools: append(pool("10.2.0.0/16").Pools, pool("10.3.0.0/16").Pools...)}}, errdefs.IsPermissionDenied, "bridge driver doesn't support multiple subnets"},
+		{"a bridge in use", core.Network{Name: "x", EnableIPv4: true, Options: map[string]string{bridge.OptName: "brtthere"}}, errdefs.IsPermissionDenied, "networks have same bridge name"},
+		{"a bridge name that is too long", core.Network{Name: "x", EnableIPv4: true, Options: map[string]string{bridge.OptName: "abcdefghijklmnopq"}}, errdefs.IsInvalidArgument, "at most 15 characters"},
+		{"an interface that is no bridge", core.Network{Name: "x", EnableIPv4: true, Options: map[string]string{bridge.OptName: "lo"}}, errdefs.IsPermissionDenied, "lo"},
+		{"an option of garbage", core.Network{Name: "x", EnableIPv4: true, Options: map[string]string{bridge.OptICC: "maybe"}}, errdefs.IsInvalidArgument, "maybe"},
+		{"an MTU of garbage", core.Network{Name: "x", EnableIPv4: true, Options: map[string]string{driver.OptMTU: "-1"}}, errdefs.IsInvalidArgument, "-1"},
 	} {
 		_, err := o.Networks.Create(t.Context(), c.network)
 		if err == nil || !c.class(err) || !strings.Contains(err.Error(), c.want) {
@@ -92,7 +94,7 @@ func TestOptionsOfABridge(t *testing.T) {
 	outside := neighbour(t)
 	serve(t, outside, ":80", "outside")
 	addNetwork(t, o, core.Network{Name: "apart", Options: map[string]string{
-		optICC: "false", optMTU: "1400", optPrefix: "net", optHostIPv4: hostLoopback, optMasquerade: "false",
+		bridge.OptICC: "false", driver.OptMTU: "1400", driver.OptPrefix: "net", bridge.OptBinding: hostLoopback, bridge.OptMasquerade: "false",
 	}})
 	a := open(t, o, "a", in("apart"), publish("8080:80/tcp"))
 	b := open(t, o, "b", in("apart"))
@@ -194,7 +196,7 @@ func TestABridgeOfTheUserStays(t *testing.T) {
 	var b link.Batch
 	b.AddBridge(link.Bridge{Name: "brtuser", MTU: 1500, MAC: link.RandomMAC()})
 	check(t, conn.Apply(t.Context(), &b))
-	n, err := o.Networks.Create(t.Context(), core.Network{Name: "mine", EnableIPv4: true, Options: map[string]string{optBridgeName: "brtuser"}})
+	n, err := o.Networks.Create(t.Context(), core.Network{Name: "mine", EnableIPv4: true, Options: map[string]string{bridge.OptName: "brtuser"}})
 	check(t, err)
 	check(t, o.Networks.Remove(t.Context(), n.ID))
 	expect(t, "interfaces", strings.Join(links(t), " "), "berth0 brtuser")

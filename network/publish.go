@@ -105,9 +105,9 @@ func (sb *sandbox) publish(ctx context.Context) error {
 	v4, v6 := sb.gateways()
 	gateway := cmp.Or(v4, v6)
 	var list []wanted
-	if gateway != nil {
+	if gateway != nil && gateway.network.Publishes {
 		var err error
-		if list, err = sb.wanted(gateway.network.hostIP); err != nil {
+		if list, err = sb.wanted(gateway.network.HostIP); err != nil {
 			return sb.publishError(gateway, err)
 		}
 	}

@@ -12,10 +12,8 @@ import (
 	"github.com/berth-engine/berth/linux/link"
 	"github.com/berth-engine/berth/linux/netns"
 	"github.com/berth-engine/berth/network/dns"
+	"github.com/berth-engine/berth/network/driver"
 )
-
-// defaultMTU in bytes.
-const defaultMTU = 1500
 
 // place is a new namespace with its loopback up. One that is not bare has a pair of interfaces: eth0 inside, up and
 // without address; host outside.
@@ -138,14 +136,14 @@ func (r *ready) close() {
 
 // newPlace makes a namespace.
 func (s *shared) newPlace(ctx context.Context, k kind) (_ *place, err error) {
-	p := &place{kind: k, mtu: defaultMTU}
+	p := &place{kind: k, mtu: driver.DefaultMTU}
 	port := link.Port{}
 	if k != bare {
 		p.host = newVeth()
 	}
 	if k == attached {
 		if p.master = s.byName(defaultName); p.master != nil {
-			port, p.mtu = p.master.port(), p.master.mtu
+			port, p.mtu = p.master.Port, p.master.MTU
 		}
 	}
 	p.ns, err = netns.New(func(ns *os.File) error { return s.furnish(ctx, p, ns, port) })
@@ -177,13 +175,13 @@ func (s *shared) furnish(ctx context.Context, p *place, ns *os.File, port link.P
 	}
 	veth := link.Veth{Host: p.host, Peer: "eth0", MTU: p.mtu, NS: int(ns.Fd())}
 	if p.master != nil {
-		veth.Master, veth.Port = p.master.index, port
+		veth.Master, veth.Port = p.master.Index, port
 	}
 	outside.AddVeth(veth)
 	if err := s.conn.Apply(ctx, &outside); err != nil {
 		return err
 	}
-	if err := switchIPv6("eth0", false); err != nil {
+	if err := link.SwitchIPv6("eth0", false); err != nil {
 		return err
 	}
 	found, err := link.Find("eth0")
@@ -194,23 +192,9 @@ func (s *shared) furnish(ctx context.Context, p *place, ns *os.File, port link.P
 	inside.Up("eth0")
 	settle.Settle(p.host)
 	if p.master != nil {
-		settle.Settle(p.master.bridge)
+		settle.Settle(p.master.Link)
 	}
 	return errors.Join(p.conn.Apply(ctx, &inside), s.conn.Apply(ctx, &settle))
-}
-
-// switchIPv6 turns IPv6 of an interface on or off, in the namespace of the calling thread. A kernel without IPv6 has
-// it off.
-func switchIPv6(name string, on bool) error {
-	value := "1"
-	if on {
-		value = "0"
-	}
-	err := link.Sysctl("ipv6/conf/"+name+"/disable_ipv6", value)
-	if errors.Is(err, os.ErrNotExist) && !on {
-		return nil
-	}
-	return err
 }
 
 // newVeth is a name for the host's end of a pair.

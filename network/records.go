@@ -13,6 +13,8 @@ import (
 
 	"github.com/berth-engine/berth/core"
 	"github.com/berth-engine/berth/lib/atomicfile"
+	"github.com/berth-engine/berth/network/bridge"
+	"github.com/berth-engine/berth/network/driver"
 )
 
 // records is the file of all networks, in the folder of the organ.
@@ -30,7 +32,7 @@ func (s *shared) save() error {
 	var list []record
 	for _, n := range s.networks {
 		if n.driver != nil {
-			list = append(list, record{n.Network, n.bridge, n.adopted})
+			list = append(list, record{n.Network.Network, n.Link, n.Adopted})
 		}
 	}
 	slices.SortFunc(list, func(a, b record) int { return strings.Compare(a.Name, b.Name) })
@@ -60,16 +62,16 @@ func (s *shared) load(ctx context.Context) error {
 		return fmt.Errorf("read the networks from %s: %w", filepath.Join(s.options.Dir, records), err)
 	}
 	for _, r := range list {
-		n := &network{Network: r.Network, bridge: r.Bridge, adopted: r.Adopted}
+		n := &network{Network: driver.Network{Network: r.Network, Link: r.Bridge, Adopted: r.Adopted}}
 		if n.driver, err = s.driverFor(n.Driver); err != nil {
 			return fmt.Errorf("network %q: %w", n.Name, err)
 		}
 		if n.Name == defaultName {
-			s.last = n.Network
+			s.last = r.Network
 			continue
 		}
-		if err = n.driver.complete(n); err == nil {
-			err = n.driver.up(ctx, n)
+		if err = s.complete(n); err == nil {
+			err = s.up(ctx, n)
 		}
 		if err != nil {
 			s.log.Error("a network can't be used", "network", n.Name, "error", err)
@@ -93,20 +95,20 @@ func (s *shared) predefined(ctx context.Context) error {
 	}
 	o := s.options
 	asked := core.Network{Name: defaultName, Driver: driverBridge, EnableIPv4: true, Options: map[string]string{
-		optBridgeName: s.names.bridge,
-		optDefault:    "true",
-		optICC:        fmt.Sprint(!o.NoICC),
-		optMasquerade: fmt.Sprint(!o.NoMasquerade),
-		optHostIPv4:   netip.IPv4Unspecified().String(),
-		optMTU:        fmt.Sprint(defaultMTU),
+		bridge.OptName:       s.names.bridge,
+		bridge.OptDefault:    "true",
+		bridge.OptICC:        fmt.Sprint(!o.NoICC),
+		bridge.OptMasquerade: fmt.Sprint(!o.NoMasquerade),
+		bridge.OptBinding:    netip.IPv4Unspecified().String(),
+		driver.OptMTU:        fmt.Sprint(driver.DefaultMTU),
 	}}
 	// The ID stays for ever, the subnet as long as the options agree.
 	asked.ID, asked.Created, asked.IPAM.Pools = s.last.ID, s.last.Created, s.last.IPAM.Pools
 	if o.MTU != 0 {
-		asked.Options[optMTU] = fmt.Sprint(o.MTU)
+		asked.Options[driver.OptMTU] = fmt.Sprint(o.MTU)
 	}
 	if o.HostIP.IsValid() {
-		asked.Options[optHostIPv4] = o.HostIP.String()
+		asked.Options[bridge.OptBinding] = o.HostIP.String()
 	}
 	if o.BridgeIP.IsValid() {
 		asked.IPAM.Pools = []core.IPPool{{Subnet: o.BridgeIP.Masked(), Gateway: o.BridgeIP.Addr(), Range: o.FixedCIDR}}

@@ -17,6 +17,8 @@ import (
 	"github.com/berth-engine/berth/linux/link"
 	"github.com/berth-engine/berth/linux/netns"
 	"github.com/berth-engine/berth/network/dns"
+	"github.com/berth-engine/berth/network/driver"
+	"github.com/berth-engine/berth/network/ipam"
 )
 
 // undoTimeout bounds work that must be done although the caller went away or failed.
@@ -147,14 +149,17 @@ func (sb *sandbox) join(ref string, asked core.Endpoint) (*endpoint, error) {
 	if err != nil {
 		return nil, err
 	}
-	if n.Driver != driverBridge {
+	if !n.Joined {
 		return nil, core.Forbidden("container sharing network namespace with another container or host cannot be connected to any other network")
 	}
-	if n.index == 0 {
+	if n.Index == 0 {
 		return nil, core.Unavailable("network %s can't be used: it could not be made when the daemon started", n.Name)
 	}
 	if n.zone == nil && (asked.IPv4.IsValid() || asked.IPv6.IsValid()) {
 		return nil, core.Invalid("user specified IP address is supported on user defined networks only")
+	}
+	if n.SharedMAC && len(asked.WantMAC) > 0 {
+		return nil, core.Invalid("%s interfaces do not support custom mac address assignment", n.Driver)
 	}
 	e := &endpoint{Endpoint: &asked, network: n, key: ref, host: newVeth()}
 	e.NetworkID, e.EndpointID = n.ID, id.New()
@@ -166,8 +171,10 @@ func (sb *sandbox) join(ref string, asked core.Endpoint) (*endpoint, error) {
 	if err := e.takeAddresses(); err != nil {
 		return nil, err
 	}
-	e.MAC = e.WantMAC
-	if len(e.MAC) == 0 {
+	switch e.MAC = e.WantMAC; {
+	case n.SharedMAC:
+		e.MAC = nil
+	case len(e.MAC) == 0:
 		e.MAC = macOf(e.Address.Addr())
 	}
 	sb.shared.mu.Lock()
@@ -189,47 +196,42 @@ func macOf(ip netip.Addr) net.HardwareAddr {
 // takeAddresses takes an address per family of the network, or none.
 func (e *endpoint) takeAddresses() (err error) {
 	n := e.network
-	if n.v4 == nil && e.IPv4.IsValid() || n.v6 == nil && e.IPv6.IsValid() {
+	if n.IPv4 == nil && e.IPv4.IsValid() || n.IPv6 == nil && e.IPv6.IsValid() {
 		return core.Invalid("invalid address: network %s does not have this family of addresses", n.Name)
 	}
-	if n.v4 != nil {
-		ip := e.IPv4
-		if ip.IsValid() {
-			err = n.v4.Take(ip)
-		} else if ip, err = n.v4.Next(); err != nil {
-			err = core.Unavailable("no available IPv4 addresses on this network's address pools: %s (%s)", n.Name, n.ID)
-		}
-		if err != nil {
-			return err
-		}
-		e.Address, e.Gateway = netip.PrefixFrom(ip, n.v4.Subnet().Bits()), n.gateway4
+	if e.Address, e.Gateway, err = e.takeAddress(n.IPv4, e.IPv4, 4); err != nil {
+		return err
 	}
-	if n.v6 != nil {
-		ip := e.IPv6
-		if ip.IsValid() {
-			err = n.v6.Take(ip)
-		} else if ip, err = n.v6.Next(); err != nil {
-			err = core.Unavailable("no available IPv6 addresses on this network's address pools: %s (%s)", n.Name, n.ID)
-		}
-		if err != nil {
-			e.releaseAddresses()
-			return err
-		}
-		e.AddressIPv6, e.GatewayIPv6 = netip.PrefixFrom(ip, n.v6.Subnet().Bits()), n.gateway6
+	if e.AddressIPv6, e.GatewayIPv6, err = e.takeAddress(n.IPv6, e.IPv6, 6); err != nil {
+		e.releaseAddresses()
+		return err
 	}
-	if n.Internal {
+	if n.Internal || n.OnLink {
 		e.Gateway, e.GatewayIPv6 = netip.Addr{}, netip.Addr{}
 	}
 	return nil
 }
 
+// takeAddress takes the address that was asked for, or any; the network may not have the family.
+func (e *endpoint) takeAddress(f *ipam.Family, asked netip.Addr, version int) (address netip.Prefix, gateway netip.Addr, err error) {
+	switch {
+	case f == nil:
+	case asked.IsValid():
+		address, gateway, err = f.Take(asked)
+	default:
+		if address, gateway, err = f.Next(); err != nil {
+			err = core.Unavailable("no available IPv%d addresses on this network's address pools: %s (%s)", version, e.network.Name, e.network.ID)
+		}
+	}
+	if err != nil {
+		address = netip.Prefix{} // it is not ours to release
+	}
+	return address, gateway, err
+}
+
 func (e *endpoint) releaseAddresses() {
-	if e.Address.IsValid() {
-		e.network.v4.Release(e.Address.Addr())
-	}
-	if e.AddressIPv6.IsValid() {
-		e.network.v6.Release(e.AddressIPv6.Addr())
-	}
+	e.network.IPv4.Release(e.Address.Addr())
+	e.network.IPv6.Release(e.AddressIPv6.Addr())
 }
 
 // connect takes a namespace and gives it the interfaces of all endpoints. For the default network alone that is one
@@ -238,7 +240,7 @@ func (sb *sandbox) connect(ctx context.Context) error {
 	s := sb.shared
 	k := attached
 	switch {
-	case len(sb.endpoints) == 0:
+	case len(sb.endpoints) == 0 || !sb.endpoints[0].network.Pairs:
 		k = bare
 	case sb.named():
 		k = loose
@@ -250,7 +252,7 @@ func (sb *sandbox) connect(ctx context.Context) error {
 	defer p.conn.Close()
 	sb.ns, sb.resolver = p.ns, p.resolver
 	var inside link.Batch
-	if len(sb.endpoints) > 0 {
+	if k != bare {
 		sb.endpoints[0].adopt(p, &inside)
 	}
 	if err := sb.furnish(ctx, p, &inside); err != nil {
@@ -260,7 +262,7 @@ func (sb *sandbox) connect(ctx context.Context) error {
 		e.address(&inside)
 	}
 	sb.route(&inside)
-	if err := p.conn.Apply(ctx, &inside); err != nil {
+	if err := sb.giveAddresses(ctx, p, &inside); err != nil {
 		return err
 	}
 	for _, e := range sb.endpoints {
@@ -269,6 +271,22 @@ func (sb *sandbox) connect(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// giveAddresses does the work that gives the interfaces their addresses, and waits until they have those of IPv6.
+func (sb *sandbox) giveAddresses(ctx context.Context, p *place, inside *link.Batch) error {
+	var six []netip.Prefix
+	for _, e := range sb.endpoints {
+		if e.AddressIPv6.IsValid() {
+			six = append(six, e.AddressIPv6)
+		}
+	}
+	if len(six) == 0 {
+		return p.conn.Apply(ctx, inside)
+	}
+	return netns.Do(sb.ns, func() error {
+		return link.AwaitIPv6(ctx, six, func() error { return p.conn.Apply(ctx, inside) })
+	})
 }
 
 // tune sets the kernel's settings of one interface that were asked for: net.ipv4.conf.IFNAME.log_martians=1. The
@@ -303,8 +321,8 @@ func (e *endpoint) adopt(p *place, inside *link.Batch) {
 		inside.Up(e.Interface)
 	}
 	inside.SetMAC(e.Interface, e.MAC)
-	if p.mtu != e.network.mtu {
-		inside.SetMTU(e.Interface, e.network.mtu)
+	if p.mtu != e.network.MTU {
+		inside.SetMTU(e.Interface, e.network.MTU)
 	}
 }
 
@@ -317,25 +335,25 @@ func (sb *sandbox) furnish(ctx context.Context, p *place, inside *link.Batch) er
 		n := e.network
 		six = six || e.AddressIPv6.IsValid()
 		switch {
-		case i > 0:
+		case i > 0 || p.kind == bare:
 			e.Interface = interfaceName(e, i)
-			outside.AddVeth(link.Veth{Host: e.host, Peer: e.Interface, PeerMAC: e.MAC, MTU: n.mtu, Master: n.index, Port: n.port(), NS: int(sb.ns.Fd())})
-			inside.Up(e.Interface)
-			settle.Settle(e.host)
-			settle.Settle(n.bridge)
-		case p.master != n:
-			if p.mtu != n.mtu {
-				outside.SetMTU(e.host, n.mtu)
+			if err := e.make(&outside, sb.ns); err != nil {
+				return err
 			}
-			outside.Enslave(e.host, n.index, n.port())
-			outside.Settle(e.host)
-			outside.Settle(n.bridge)
+			inside.Up(e.Interface)
+			e.settle(&settle)
+		case p.master != n:
+			if p.mtu != n.MTU {
+				outside.SetMTU(e.host, n.MTU)
+			}
+			outside.Enslave(e.host, n.Index, n.Port)
+			e.settle(&outside)
 		}
 	}
 	if err := sb.shared.conn.Apply(ctx, &outside); err != nil {
 		return err
 	}
-	if !six && len(sb.endpoints) < 2 {
+	if !six && len(sb.endpoints) < 2 && (p.kind != bare || len(sb.endpoints) == 0) {
 		return nil
 	}
 	if err := p.conn.Apply(ctx, inside); err != nil {
@@ -348,6 +366,22 @@ func (sb *sandbox) furnish(ctx context.Context, p *place, inside *link.Batch) er
 	return sb.shared.conn.Apply(ctx, &settle)
 }
 
+// make asks for the endpoint's interface inside.
+func (e *endpoint) make(outside *link.Batch, ns *os.File) error {
+	if !e.network.Pairs {
+		e.host = ""
+	}
+	return e.network.driver.Join(outside, &e.network.Network, driver.Port{Host: e.host, Name: e.Interface, MAC: e.MAC, NS: int(ns.Fd())})
+}
+
+// settle makes the bridge carry packets of the endpoint at once.
+func (e *endpoint) settle(batch *link.Batch) {
+	if e.host != "" {
+		batch.Settle(e.host)
+		batch.Settle(e.network.Link)
+	}
+}
+
 // inspect learns the numbers of the interfaces inside, and turns IPv6 on where an endpoint has such an address and
 // off where not.
 func (sb *sandbox) inspect() error {
@@ -358,7 +392,7 @@ func (sb *sandbox) inspect() error {
 				return err
 			}
 			e.index = found.Index
-			if err := switchIPv6(e.Interface, e.AddressIPv6.IsValid()); err != nil {
+			if err := link.SwitchIPv6(e.Interface, e.AddressIPv6.IsValid()); err != nil {
 				return err
 			}
 		}
@@ -368,6 +402,9 @@ func (sb *sandbox) inspect() error {
 
 // address gives the inner interface its addresses.
 func (e *endpoint) address(inside *link.Batch) {
+	if e.AddressIPv6.IsValid() {
+		inside.Settle(e.Interface) // IPv6 begins when the kernel has acted on the carrier
+	}
 	for _, p := range []netip.Prefix{e.Address, e.AddressIPv6} {
 		if p.IsValid() {
 			inside.AddAddress(e.index, p)
@@ -388,10 +425,11 @@ func (sb *sandbox) gateways() (v4, v6 *endpoint) {
 		return e.network.Name < than.network.Name
 	}
 	for _, e := range sb.endpoints {
-		if e.Gateway.IsValid() && better(e, v4) {
+		onLink := e.network.OnLink && !e.network.Internal
+		if (e.Gateway.IsValid() || onLink && e.Address.IsValid()) && better(e, v4) {
 			v4 = e
 		}
-		if e.GatewayIPv6.IsValid() && better(e, v6) {
+		if (e.GatewayIPv6.IsValid() || onLink && e.AddressIPv6.IsValid()) && better(e, v6) {
 			v6 = e
 		}
 	}
@@ -402,10 +440,10 @@ func (sb *sandbox) gateways() (v4, v6 *endpoint) {
 func (sb *sandbox) route(inside *link.Batch) {
 	v4, v6 := sb.gateways()
 	if v4 != nil {
-		inside.SetDefaultRoute(v4.index, v4.Gateway)
+		inside.SetDefaultRoute(v4.index, false, v4.Gateway)
 	}
 	if v6 != nil {
-		inside.SetDefaultRoute(v6.index, v6.GatewayIPv6)
+		inside.SetDefaultRoute(v6.index, true, v6.GatewayIPv6)
 	}
 }
 
@@ -415,7 +453,7 @@ func interfaceName(e *endpoint, i int) string {
 		return name
 	}
 	prefix := "eth"
-	if p := e.network.Options[optPrefix]; p != "" {
+	if p := e.network.Options[driver.OptPrefix]; p != "" {
 		prefix = p
 	}
 	return fmt.Sprintf("%s%d", prefix, i)
@@ -454,11 +492,13 @@ func (sb *sandbox) close(ctx context.Context) error {
 		if e.network.zone != nil {
 			e.network.zone.Remove(e.EndpointID)
 		}
-		ports.Retire(e.host)
+		if e.host != "" {
+			ports.Retire(e.host)
+		}
 	}
 	// The interfaces go with the namespace, but not at once, and removing them here would wait for the kernel some
 	// 30 ms: the ports of the bridges are shut, so that the addresses can be given to others.
-	errs = append(errs, s.conn.Apply(ctx, &ports), sb.release())
+	errs = append(errs, s.conn.Apply(ctx, &ports), sb.removeInside(ctx, sb.endpoints), sb.release())
 	for _, e := range sb.endpoints {
 		e.releaseAddresses()
 	}
@@ -467,6 +507,28 @@ func (sb *sandbox) close(ctx context.Context) error {
 	delete(s.sandboxes, sb.Container)
 	s.mu.Unlock()
 	return errors.Join(errs...)
+}
+
+// removeInside removes the interfaces of endpoints that have no other end on the host. That does not wait for the end of
+// the namespace: until they are gone their hardware addresses, or their parent, are taken.
+func (sb *sandbox) removeInside(ctx context.Context, endpoints []*endpoint) error {
+	if sb.ns == nil || !slices.ContainsFunc(endpoints, func(e *endpoint) bool { return e.host == "" }) {
+		return nil
+	}
+	return netns.Do(sb.ns, func() error {
+		inside, err := link.Dial()
+		if err != nil {
+			return err
+		}
+		defer inside.Close()
+		var batch link.Batch
+		for _, e := range endpoints {
+			if e.host == "" && e.Interface != "" {
+				batch.Delete(e.Interface)
+			}
+		}
+		return inside.Apply(ctx, &batch)
+	})
 }
 
 // release lets go of what is held open for the sandbox: name server, published ports' sockets, namespace.

@@ -62,8 +62,8 @@ func TestABatchDoesEverything(t *testing.T) {
 		b.AddAddress(br.Index, netip.MustParsePrefix("10.0.0.1/24"))
 		b.AddAddress(br.Index, netip.MustParsePrefix("10.0.0.1/24"))
 		b.AddAddress(br.Index, netip.MustParsePrefix("fd00::1/64"))
-		b.SetDefaultRoute(br.Index, netip.MustParseAddr("10.0.0.2"))
-		b.SetDefaultRoute(br.Index, netip.MustParseAddr("10.0.0.3"))
+		b.SetDefaultRoute(br.Index, false, netip.MustParseAddr("10.0.0.2"))
+		b.SetDefaultRoute(br.Index, false, netip.MustParseAddr("10.0.0.3"))
 		b.Retire("veth0")
 		if err := c.Apply(t.Context(), &b); err != nil {
 			return err

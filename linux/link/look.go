@@ -6,9 +6,8 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"strings"
-
 	"slices"
+	"strings"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -38,6 +37,12 @@ func Find(name string) (Interface, error) {
 		return Interface{}, fmt.Errorf("look for the interface %s: %w", name, err)
 	}
 	return of(l), nil
+}
+
+// Exists reports whether the namespace of the calling thread has an interface of that name.
+func Exists(name string) bool {
+	_, err := Find(name)
+	return name != "" && err == nil
 }
 
 // List gives all interfaces of the namespace of the calling thread.
@@ -113,6 +118,20 @@ func Sysctl(path, value string) error {
 		return fmt.Errorf("set sysctl: %w", err)
 	}
 	return nil
+}
+
+// SwitchIPv6 turns IPv6 of an interface on or off, in the namespace of the calling thread. A kernel without IPv6 has
+// it off.
+func SwitchIPv6(name string, on bool) error {
+	value := "1"
+	if on {
+		value = "0"
+	}
+	err := Sysctl("ipv6/conf/"+name+"/disable_ipv6", value)
+	if errors.Is(err, os.ErrNotExist) && !on {
+		return nil
+	}
+	return err
 }
 
 // ForgetFlows makes the kernel forget the UDP flows to ports, so that packets do not go on to where these led before.

@@ -169,15 +169,25 @@ func (b *Batch) DeleteAddress(index int, address netip.Prefix) {
 	b.add("take the address "+address.String(), unix.EADDRNOTAVAIL, unix.RTM_DELADDR, 0, msg, addr(unix.IFA_LOCAL, address.Addr()))
 }
 
-// SetDefaultRoute sends what has no better route through the gateway; an older default route is replaced.
-func (b *Batch) SetDefaultRoute(index int, gateway netip.Addr) {
-	b.add("set the default route to "+gateway.String(), nil, unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_REPLACE,
-		route(gateway), addr(unix.RTA_GATEWAY, gateway), number(unix.RTA_OIF, index))
+// SetDefaultRoute sends what has no better route through the gateway, or, when that is invalid, straight to the
+// interface; an older default route is replaced.
+func (b *Batch) SetDefaultRoute(index int, v6 bool, gateway netip.Addr) {
+	parts := []nl.NetlinkRequestData{route(v6, gateway.IsValid()), number(unix.RTA_OIF, index)}
+	if gateway.IsValid() {
+		parts = append(parts, addr(unix.RTA_GATEWAY, gateway))
+	}
+	b.add("set the default route to "+gateway.String(), nil, unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, parts...)
 }
 
-func route(gateway netip.Addr) *nl.RtMsg {
+func route(v6, gateway bool) *nl.RtMsg {
 	msg := nl.NewRtMsg()
-	msg.Family = uint8(family(gateway))
+	msg.Family = unix.AF_INET
+	if v6 {
+		msg.Family = unix.AF_INET6
+	}
+	if !gateway {
+		msg.Scope = unix.RT_SCOPE_LINK
+	}
 	msg.Table = unix.RT_TABLE_MAIN
 	msg.Protocol = unix.RTPROT_BOOT
 	return msg

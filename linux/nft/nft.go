@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/google/nftables"
+	"golang.org/x/sys/unix"
 )
 
 // Family is the protocol that a table sees.
@@ -108,12 +109,20 @@ func Interface(name string) Field {
 
 // Protocol is the number of a transport protocol.
 func Protocol(number uint8) Field {
-	names := map[uint8]string{6: "tcp", 17: "udp", 132: "sctp"}
+	names := map[uint8]string{1: "icmp", 6: "tcp", 17: "udp", 58: "ipv6-icmp", 132: "sctp"}
 	text := names[number]
 	if text == "" {
 		text = fmt.Sprint(number)
 	}
 	return Field{data: string([]byte{number, 0, 0, 0}), text: text}
+}
+
+// ICMP is the protocol of errors and echoes of a family.
+func ICMP(f Family) Field {
+	if f == IPv6 {
+		return Protocol(unix.IPPROTO_ICMPV6)
+	}
+	return Protocol(unix.IPPROTO_ICMP)
 }
 
 // Port is a port of a transport protocol.

@@ -138,6 +138,14 @@ func ToHost() Statement {
 	}}
 }
 
+// ToElsewhere holds for packets of which the interface that they came in by does not have the destination's address.
+func ToElsewhere() Statement {
+	return Statement{"fib daddr . iif type unicast", []expr.Any{
+		&expr.Fib{Register: firstWord, ResultADDRTYPE: true, FlagDADDR: true, FlagIIF: true},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: firstWord, Data: binaryutil.NativeEndian.PutUint32(unix.RTN_UNICAST)},
+	}}
+}
+
 // Known holds for packets of connections that were let through before, and for errors about them.
 func Known() Statement {
 	return bits("ct state established,related", expr.CtKeySTATE, expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED)
@@ -193,6 +201,21 @@ func Redirect(f Family, table string, what ...Load) Statement {
 		&expr.NAT{Type: expr.NATTypeDestNAT, Family: family, RegAddrMin: firstWord, RegProtoMin: firstWord + words, Specified: true},
 	)
 	return Statement{"dnat " + string(f) + " to " + text + " map @" + table, exprs}
+}
+
+// Translate gives the packet the source address that the map has for what is loaded; without an element the rule does
+// not hold.
+func Translate(f Family, table string, what ...Load) Statement {
+	text, _, exprs := loads(what)
+	family := uint32(unix.NFPROTO_IPV4)
+	if f == IPv6 {
+		family = unix.NFPROTO_IPV6
+	}
+	exprs = append(exprs,
+		&expr.Lookup{SourceRegister: firstWord, DestRegister: firstWord, IsDestRegSet: true, SetName: table},
+		&expr.NAT{Type: expr.NATTypeSourceNAT, Family: family, RegAddrMin: firstWord, Specified: true},
+	)
+	return Statement{"snat to " + text + " map @" + table, exprs}
 }
 
 // RedirectTo sends the packet to an address and port.

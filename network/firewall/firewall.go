@@ -15,21 +15,59 @@ import (
 	"github.com/berth-engine/berth/linux/nft"
 )
 
-// Network is the bridge of a network.
+// Network is the bridge of a network. The zero one is of a network that the packet filter has nothing to do with.
 type Network struct {
 	Bridge     string
-	Internal   bool         // nothing in or out
-	Masquerade bool         // containers appear with the host's address outside
-	IPv4, IPv6 netip.Prefix // its subnets; invalid: none
+	Internal   bool   // nothing in or out
+	NoICC      bool   // its containers do not reach each other
+	Trusted    string // interfaces of the host, separated by colons, from which published ports are reached by routing too
+	IPv4, IPv6 Family
 }
 
-// Publication is a port of the host that leads to a container.
+// Family is a network's addresses of one family, and how they meet the outside.
+type Family struct {
+	Subnet     netip.Prefix // invalid: none
+	Mode       Mode
+	Masquerade bool       // containers appear with the host's address outside
+	Source     netip.Addr // the address that they appear with; invalid: that of the interface
+}
+
+func (n Network) family(f nft.Family) Family {
+	if f == nft.IPv6 {
+		return n.IPv6
+	}
+	return n.IPv4
+}
+
+// Publication is a port of the host that leads to a container. In a routed network, or one with trusted interfaces, it
+// is (also) the container's port that may be reached by routing: Direct.
 type Publication struct {
 	Protocol uint8      // nft.TCP, nft.UDP, nft.SCTP
-	HostIP   netip.Addr // unspecified (0.0.0.0, ::): every address of the host
+	HostIP   netip.Addr // unspecified (0.0.0.0, ::): every address of the host; invalid: Direct alone
 	HostPort uint16
 	To       netip.AddrPort // of the same family
+	Direct   bool
 }
+
+// Mode is how a network's containers meet the outside (gateway_mode_ipv4, gateway_mode_ipv6).
+type Mode int
+
+// The modes, in the order of how much is let in.
+const (
+	NAT         Mode = iota // published ports through the host's address
+	Unprotected             // as NAT, and every port by routing
+	Routed                  // published ports by routing; no address is translated
+	isolated                // the host itself has no address in the network
+)
+
+// ParseMode reads a mode as users write it.
+func ParseMode(s string) (Mode, bool) {
+	m := slices.Index([]string{"nat", "nat-unprotected", "routed", "isolated"}, s)
+	return Mode(max(m, 0)), m >= 0
+}
+
+// Isolated reports whether the host itself has no address in the network.
+func (m Mode) Isolated() bool { return m == isolated }
 
 // State is what should be.
 type State struct {
@@ -46,6 +84,11 @@ const (
 	setMasquerade = "masquerade" // bridges whose containers go out with the host's address
 	mapPublished  = "published"  // ports of every address of the host
 	mapAt         = "published_at"
+	setOpen       = "unprotected" // bridges whose containers can be reached at every port
+	setRouted     = "routed"      // bridges whose containers can be reached at their published ports, and by ICMP
+	setTrusted    = "trusted"     // interfaces with the bridges that trust them
+	setDirect     = "direct"      // ports of containers that may be reached by routing
+	mapSource     = "source"      // bridges with the address that their containers go out with
 )
 
 // Priorities of hooks (linux/netfilter_ipv4.h).
@@ -63,97 +106,6 @@ func Tables(name string, s State) []nft.Table {
 
 func table(f nft.Family, name string, s State) nft.Table {
 	return nft.Table{Family: f, Name: name, Sets: sets(f, s), Chains: chains(f)}
-}
-
-// sets declares the sets of a family with the elements of the state, in the order of the state.
-func sets(f nft.Family, s State) []nft.Set {
-	ifname, proto, port, addr := nft.TypeInterface(), nft.TypeProtocol(), nft.TypePort(), nft.TypeAddr(f)
-	list := []nft.Set{
-		{Name: setBridges, Key: []nft.Type{ifname}},
-		{Name: setInside, Key: []nft.Type{ifname, ifname}},
-		{Name: setInternal, Key: []nft.Type{ifname}},
-		{Name: setMasquerade, Key: []nft.Type{ifname}},
-		{Name: setLocal, Key: []nft.Type{addr, ifname}, Interval: true},
-		{Name: mapPublished, Key: []nft.Type{proto, port}, Value: []nft.Type{addr, port}},
-		{Name: mapAt, Key: []nft.Type{addr, proto, port}, Value: []nft.Type{addr, port}},
-	}
-	add := func(i int, e nft.Element) { list[i].Elements = append(list[i].Elements, e) }
-	for _, n := range s.Networks {
-		bridge := nft.Interface(n.Bridge)
-		only := nft.Element{Key: []nft.Field{bridge}}
-		add(0, only)
-		add(1, nft.Element{Key: []nft.Field{bridge, bridge}})
-		if n.Internal {
-			add(2, only)
-		} else if n.Masquerade {
-			add(3, only)
-		}
-		subnet := n.IPv4
-		if f == nft.IPv6 {
-			subnet = n.IPv6
-		}
-		if subnet.IsValid() {
-			add(4, nft.Element{Key: []nft.Field{nft.Prefix(subnet), bridge}})
-		}
-	}
-	for _, p := range s.Publications {
-		// Nothing can be redirected from ::1: the daemon forwards that itself (package ports).
-		if p.HostIP.Is6() != (f == nft.IPv6) || p.HostIP == netip.IPv6Loopback() {
-			continue
-		}
-		key := []nft.Field{nft.Protocol(p.Protocol), nft.Port(p.HostPort)}
-		value := []nft.Field{nft.Addr(p.To.Addr()), nft.Port(p.To.Port())}
-		if p.HostIP.IsUnspecified() {
-			add(5, nft.Element{Key: key, Value: value})
-		} else {
-			add(6, nft.Element{Key: append([]nft.Field{nft.Addr(p.HostIP)}, key...), Value: value})
-		}
-	}
-	return list
-}
-
-// chains are the rules of a family.
-func chains(f nft.Family) []nft.Chain {
-	in, out := nft.InInterface(), nft.OutInterface()
-	var raw []nft.Chain
-	hairpin := []nft.Rule{
-		{nft.In(setMasquerade, in), nft.Masquerade()},
-		// A container that reaches a neighbour, or itself, by the host's port must get the answer through the host.
-		// Where bridged packets are filtered (br_netfilter) they have no interface of origin here, but an address.
-		{nft.Redirected(), nft.In(setLocal, nft.Source(f), out), nft.Masquerade()},
-	}
-	redirect := []nft.Rule{
-		{nft.Redirect(f, mapAt, nft.Destination(f), nft.Transport(), nft.DestinationPort())},
-		{nft.ToHost(), nft.Redirect(f, mapPublished, nft.Transport(), nft.DestinationPort())},
-	}
-	local := redirect
-	if f == nft.IPv4 {
-		// Bridges route 127.0.0.0/8, so that 127.0.0.1 leads to published ports. Nobody but the host itself may
-		// use such addresses (CVE-2020-8558).
-		loopback := netip.MustParsePrefix("127.0.0.0/8")
-		notLocal := nft.IsNot(in, nft.Interface("lo"))
-		raw = []nft.Chain{{Name: "raw", Type: "filter", Hook: "prerouting", Priority: priorityRaw, Rules: []nft.Rule{
-			{notLocal, nft.Within(nft.Destination(f), loopback), nft.Drop()},
-			{notLocal, nft.Within(nft.Source(f), loopback), nft.Drop()},
-		}}}
-		hairpin = append(hairpin, nft.Rule{nft.Within(nft.Source(f), loopback), nft.In(setBridges, out), nft.Masquerade()})
-	} else {
-		notLoopback := nft.IsNot(nft.Destination(f), nft.Addr(netip.IPv6Loopback()))
-		local = []nft.Rule{append(nft.Rule{notLoopback}, redirect[0]...), append(nft.Rule{notLoopback}, redirect[1]...)}
-	}
-	return append(raw,
-		nft.Chain{Name: "prerouting", Type: "nat", Hook: "prerouting", Priority: priorityDestination, Rules: redirect},
-		nft.Chain{Name: "output", Type: "nat", Hook: "output", Priority: priorityDestination, Rules: local},
-		nft.Chain{Name: "forward", Type: "filter", Hook: "forward", Priority: priorityFilter, Rules: []nft.Rule{
-			{nft.Known(), nft.Accept()},
-			{nft.In(setInside, in, out), nft.Accept()},
-			{nft.In(setInternal, in), nft.Drop()},
-			{nft.In(setInternal, out), nft.Drop()},
-			{nft.Redirected(), nft.Accept()},
-			{nft.In(setBridges, out), nft.Drop()},
-		}},
-		nft.Chain{Name: "postrouting", Type: "nat", Hook: "postrouting", Priority: prioritySource, Rules: hairpin},
-	)
 }
 
 // Firewall keeps the kernel at a State. It owns the tables of its name.

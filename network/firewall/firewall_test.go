@@ -16,25 +16,78 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
+func nat(subnet string) Family {
+	return Family{Subnet: netip.MustParsePrefix(subnet), Masquerade: true}
+}
+
+func with(f Family, change func(*Family)) Family {
+	change(&f)
+	return f
+}
+
+var (
+	web  = Publication{Protocol: nft.TCP, HostIP: netip.IPv4Unspecified(), HostPort: 8080, To: netip.MustParseAddrPort("172.18.0.2:80")}
+	web6 = Publication{Protocol: nft.TCP, HostIP: netip.IPv6Unspecified(), HostPort: 8080, To: netip.MustParseAddrPort("[fd00:1::2]:80")}
+)
+
+// kinds are the states of one network of each kind, with a container that publishes a port.
+func kinds() map[string]State {
+	mode := func(m Mode, n Network) Network {
+		n.IPv4.Mode, n.IPv6.Mode = m, m
+		n.IPv4.Masquerade, n.IPv6.Masquerade = m != Routed, m != Routed
+		return n
+	}
+	both := Network{Bridge: "br-web", IPv4: nat("172.18.0.0/16"), IPv6: nat("fd00:1::/64")}
+	only := func(n Network, p ...Publication) State { return State{[]Network{n}, p} }
+	routed := []Publication{{Protocol: nft.TCP, To: web.To, Direct: true}, {Protocol: nft.TCP, To: web6.To, Direct: true}}
+	internal, icc, six, trusted, source, plain := both, both, both, both, both, both
+	internal.Internal = true
+	icc.NoICC = true
+	six.IPv4 = Family{}
+	trusted.Trusted = "eth1:wg0"
+	source.IPv4.Source = netip.MustParseAddr("192.0.2.7")
+	plain.IPv4.Masquerade, plain.IPv6.Masquerade = false, false
+	direct := web
+	direct.Direct = true
+	return map[string]State{
+		"empty":           {},
+		"nat":             only(both, web, web6),
+		"nat-unprotected": only(mode(Unprotected, both), web, web6),
+		"routed":          only(mode(Routed, both), routed...),
+		"isolated":        only(mode(isolated, internal)),
+		"internal":        only(internal),
+		"icc-off":         only(icc, web, web6),
+		"ipv6-only":       only(six, web6),
+		"trusted":         only(trusted, direct),
+		"source":          only(source, web),
+		"no-masquerade":   only(plain, web, web6),
+		"full":            full(),
+	}
+}
+
 // full is a state with one of everything.
 func full() State {
 	return State{
 		Networks: []Network{
-			{Bridge: "berth0", Masquerade: true, IPv4: netip.MustParsePrefix("172.17.0.0/16")},
-			{Bridge: "br-inner", Internal: true, Masquerade: true, IPv4: netip.MustParsePrefix("172.18.0.0/16")},
-			{Bridge: "br-six", IPv4: netip.MustParsePrefix("172.19.0.0/16"), IPv6: netip.MustParsePrefix("fd00:1::/64")},
+			{Bridge: "berth0", IPv4: nat("172.17.0.0/16")},
+			{Bridge: "br-inner", Internal: true, IPv4: nat("172.18.0.0/16")},
+			{Bridge: "br-six", NoICC: true, IPv4: Family{Subnet: netip.MustParsePrefix("172.19.0.0/16"), Mode: Routed}, IPv6: Family{Subnet: netip.MustParsePrefix("fd00:1::/64"), Mode: Unprotected}},
+			{Bridge: "br-source", Trusted: "eth1:wg0", IPv4: with(nat("172.20.0.0/16"), func(f *Family) { f.Source = netip.MustParseAddr("192.0.2.7") })},
 		},
 		Publications: []Publication{
-			{nft.TCP, netip.IPv4Unspecified(), 8080, netip.MustParseAddrPort("172.17.0.2:80")},
-			{nft.UDP, netip.MustParseAddr("127.0.0.1"), 53, netip.MustParseAddrPort("172.17.0.2:53")},
-			{nft.SCTP, netip.IPv6Unspecified(), 9, netip.MustParseAddrPort("[fd00:1::2]:9")},
-			{nft.TCP, netip.IPv6Loopback(), 8080, netip.MustParseAddrPort("[fd00:1::2]:80")},
+			{Protocol: nft.TCP, HostIP: netip.IPv4Unspecified(), HostPort: 8080, To: netip.MustParseAddrPort("172.17.0.2:80")},
+			{Protocol: nft.UDP, HostIP: netip.MustParseAddr("127.0.0.1"), HostPort: 53, To: netip.MustParseAddrPort("172.17.0.2:53")},
+			{Protocol: nft.SCTP, HostIP: netip.IPv6Unspecified(), HostPort: 9, To: netip.MustParseAddrPort("[fd00:1::2]:9")},
+			{Protocol: nft.TCP, HostIP: netip.IPv6Loopback(), HostPort: 8080, To: netip.MustParseAddrPort("[fd00:1::2]:80")},
+			{Protocol: nft.TCP, To: netip.MustParseAddrPort("172.19.0.2:80"), Direct: true},
+			{Protocol: nft.TCP, HostIP: netip.IPv4Unspecified(), HostPort: 81, To: netip.MustParseAddrPort("172.20.0.2:80"), Direct: true},
+			{Protocol: nft.TCP, HostIP: netip.IPv4Unspecified(), HostPort: 82, To: netip.MustParseAddrPort("172.20.0.2:80"), Direct: true},
 		},
 	}
 }
 
 func TestTables(t *testing.T) {
-	for name, state := range map[string]State{"empty": {}, "full": full()} {
+	for name, state := range kinds() {
 		var b strings.Builder
 		for _, table := range Tables("berth", state) {
 			b.WriteString(table.String())
@@ -125,9 +178,9 @@ func TestChangesLeadWhereTheWholeStateLeads(t *testing.T) {
 			return err
 		}
 		want := kernel(t)
-		more := State{Networks: []Network{{Bridge: "br-more", Masquerade: true, IPv4: netip.MustParsePrefix("10.0.0.0/8")}}}
+		more := State{Networks: []Network{{Bridge: "br-more", IPv4: nat("10.0.0.0/8")}}}
 		for i := range 500 {
-			more.Publications = append(more.Publications, Publication{nft.TCP, netip.IPv4Unspecified(), uint16(10000 + i), netip.MustParseAddrPort("10.0.0.2:80")})
+			more.Publications = append(more.Publications, Publication{Protocol: nft.TCP, HostIP: netip.IPv4Unspecified(), HostPort: uint16(10000 + i), To: netip.MustParseAddrPort("10.0.0.2:80")})
 		}
 		if err := fw.Add(ctx, more); err != nil {
 			return err
