@@ -492,8 +492,8 @@ func (sb *sandbox) close(ctx context.Context) error {
 		if e.network.zone != nil {
 			e.network.zone.Remove(e.EndpointID)
 		}
-		if e.host != "" {
-			ports.Retire(e.host)
+		if port, err := link.Find(e.host); err == nil { // else it is gone already, or there never was one
+			ports.Retire(port.Index)
 		}
 	}
 	// The interfaces go with the namespace, but not at once, and removing them here would wait for the kernel some
