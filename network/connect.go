@@ -313,7 +313,7 @@ func (sb *sandbox) republish(ctx context.Context) error {
 		errs = append(errs, err)
 	}
 	v4, v6 := sb.gateways()
-	sb.published.rules = rules(sb.published.leases, v4, v6)
+	sb.published.rules = sb.rules(sb.published.leases, v4, v6)
 	return errors.Join(errs...)
 }
 

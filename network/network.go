@@ -17,6 +17,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -56,6 +57,8 @@ type Options struct {
 	DNSOptions []string
 	// ResolvConf is the host's file; empty: /etc/resolv.conf, or systemd-resolved's own where that is a stub.
 	ResolvConf string
+	// HostFirewall says who wins when the host's own firewall drops what is forwarded.
+	HostFirewall firewall.Host
 	// NoICC keeps containers on the default bridge from talking to each other (--icc=false).
 	NoICC bool
 	// NoMasquerade leaves the addresses of containers on the default bridge as they are (--ip-masq=false).
@@ -137,7 +140,7 @@ func New(ctx context.Context, options Options) (_ *Organ, err error) {
 	if s.conn, err = link.Dial(); err != nil {
 		return nil, err
 	}
-	if s.firewall, err = firewall.New(s.names.table); err != nil {
+	if s.firewall, err = firewall.New(s.names.table, options.HostFirewall); err != nil {
 		s.conn.Close()
 		return nil, err
 	}
@@ -163,19 +166,30 @@ func (o *Organ) start(ctx context.Context) error {
 	return o.predefined(ctx)
 }
 
-// watch repairs the packet filter when another program threw our tables away.
+// watch keeps the packet filter as it should be, and tells when the host's own one stands in the way of containers.
 func (s *shared) watch(ctx context.Context) {
 	s.watching.Go(func() {
-		err := firewall.Watch(ctx, func() {
-			if err := s.firewall.Repair(ctx); err != nil && ctx.Err() == nil {
+		var told []string
+		err := s.firewall.Watch(ctx, func(err error) {
+			if err != nil && ctx.Err() == nil {
 				s.log.Error("repair the packet filter", "error", err)
 			}
+			now := s.firewall.Warnings()
+			for _, warning := range now {
+				if !slices.Contains(told, warning) {
+					s.log.Warn(strings.TrimPrefix(warning, "WARNING: "))
+				}
+			}
+			told = now
 		})
 		if err != nil && ctx.Err() == nil {
 			s.log.Warn("the packet filter is not watched: rules that another program removes come back with the next change only", "error", err)
 		}
 	})
 }
+
+// Warnings are what `info` shall say of the host's firewall and of networks that collide with its routes.
+func (o *Organ) Warnings() []string { return o.firewall.Warnings() }
 
 // Shutdown ends the organ. Networks of running containers stay as they are, for the next daemon to take over. When
 // no container runs, or with all, everything that this instance has on the host goes: bridges, tables, interfaces.

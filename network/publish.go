@@ -78,7 +78,9 @@ func (sb *sandbox) wanted(hostIP netip.Addr) ([]wanted, error) {
 			if !b.HostIP.IsValid() {
 				b.HostIP = hostIP
 			}
-			list = append(list, wanted{port, sb.shared.hostAddrs(b.HostIP), begin, end})
+			if addrs := sb.translated(sb.shared.hostAddrs(b.HostIP)); len(addrs) > 0 {
+				list = append(list, wanted{port, addrs, begin, end})
+			}
 		}
 	}
 	slices.SortStableFunc(list, func(a, b wanted) int {
@@ -111,7 +113,7 @@ func (sb *sandbox) publish(ctx context.Context) error {
 			return sb.publishError(gateway, err)
 		}
 	}
-	if len(list)+len(sb.published.leases) == 0 {
+	if len(list)+len(sb.published.leases)+len(sb.published.rules)+len(sb.direct(v4, v6)) == 0 {
 		return nil
 	}
 	x := exchange{book: sb.shared.book}
@@ -119,8 +121,8 @@ func (sb *sandbox) publish(ctx context.Context) error {
 	err := x.take(ctx, missing)
 	if err == nil {
 		next := &published{leases: slices.Concat(x.kept, x.taken)}
-		next.rules = rules(next.leases, v4, v6)
-		if err = sb.shared.firewall.Replace(ctx, sb.published.rules, next.rules); err == nil {
+		next.rules = sb.rules(next.leases, v4, v6)
+		if err = sb.shared.firewall.Replace(ctx, firewall.State{Publications: sb.published.rules}, firewall.State{Publications: next.rules}); err == nil {
 			before := sb.published
 			sb.published = next
 			sb.forward(ctx, v4, v6)
@@ -254,21 +256,21 @@ func (x *exchange) undo(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// rules is what the packet filter shall do for taken ports.
-func rules(leases []lease, v4, v6 *endpoint) []firewall.Publication {
-	var rules []firewall.Publication
+// rules is what the packet filter shall do for taken ports, and for those that are reached by routing.
+func (sb *sandbox) rules(leases []lease, v4, v6 *endpoint) []firewall.Publication {
+	rules := sb.direct(v4, v6)
 	for _, l := range leases {
 		for _, ip := range l.Addrs {
-			to := netip.Addr{}
+			to, trusting := netip.Addr{}, false
 			switch {
-			case ip.Is4() && v4 != nil:
-				to = v4.Address.Addr()
-			case ip.Is6() && v6 != nil:
-				to = v6.AddressIPv6.Addr()
+			case ip.Is4() && v4 != nil && v4.network.Publishes:
+				to, trusting = v4.Address.Addr(), v4.trusting()
+			case ip.Is6() && v6 != nil && v6.network.Publishes:
+				to, trusting = v6.AddressIPv6.Addr(), v6.trusting()
 			}
 			if to.IsValid() {
 				rules = append(rules, firewall.Publication{
-					Protocol: number(l.port.Protocol), HostIP: ip, HostPort: l.Lease.Port, To: netip.AddrPortFrom(to, l.port.Number),
+					Protocol: number(l.port.Protocol), HostIP: ip, HostPort: l.Lease.Port, To: netip.AddrPortFrom(to, l.port.Number), Direct: trusting,
 				})
 			}
 		}

@@ -12,56 +12,12 @@ import (
 	"time"
 
 	"github.com/berth-engine/berth/core"
-	"github.com/berth-engine/berth/linux/link"
 	"github.com/berth-engine/berth/linux/netns"
 )
 
-// The host's and its neighbour's addresses of IPv6.
-var hostAddr6, neighbourAddr6 = "2001:db8::1", "2001:db8::2"
-
-// neighbour6 gives the neighbour and the host addresses of IPv6.
-func neighbour6(t *testing.T, outside *os.File) {
-	t.Helper()
-	give := func(name, address string) error {
-		conn, err := link.Dial()
-		if err != nil {
-			return err
-		}
-		defer conn.Close()
-		if err := link.SwitchIPv6(name, true); err != nil {
-			return err
-		}
-		l, err := link.Find(name)
-		if err != nil {
-			return err
-		}
-		prefix := netip.MustParsePrefix(address + "/64")
-		return link.AwaitIPv6(t.Context(), []netip.Prefix{prefix}, func() error {
-			var b link.Batch
-			b.AddAddress(l.Index, prefix)
-			return conn.Apply(t.Context(), &b)
-		})
-	}
-	var peer int
-	inside(t, outside, func() error {
-		l, err := link.Find("eth0")
-		peer = l.Peer
-		return err
-	})
-	links, err := link.List()
-	check(t, err)
-	for _, l := range links {
-		if l.Index == peer {
-			check(t, give(l.Name, hostAddr6))
-		}
-	}
-	inside(t, outside, func() error { return give("eth0", neighbourAddr6) })
-}
-
 func TestPublishedPortsOfBothFamilies(t *testing.T) {
 	o := organ(t)
-	outside := neighbour(t)
-	neighbour6(t, outside)
+	outside := neighbour6(t)
 	addNetwork(t, o, core.Network{Name: "both", EnableIPv6: true, IPAM: core.IPAM{Pools: []core.IPPool{
 		{Subnet: netip.MustParsePrefix("10.78.0.0/24")}, {Subnet: netip.MustParsePrefix("fd78::/64")},
 	}}})

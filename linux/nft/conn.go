@@ -9,6 +9,7 @@ import (
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
+	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -16,19 +17,38 @@ import (
 type Conn struct {
 	mu   sync.Mutex // one transaction at a time
 	conn *nftables.Conn
+	port uint32 // of the socket: what tells our changes from those of others
 }
 
 // Dial opens a socket in the namespace; nil: that of the daemon.
 func Dial(ns *os.File) (*Conn, error) {
-	options := []nftables.ConnOption{nftables.AsLasting()}
+	c := &Conn{}
+	options := []nftables.ConnOption{nftables.AsLasting(), nftables.WithSockOptions(c.learnPort)}
 	if ns != nil {
 		options = append(options, nftables.WithNetNSFd(int(ns.Fd())))
 	}
-	conn, err := nftables.New(options...)
-	if err != nil {
+	var err error
+	if c.conn, err = nftables.New(options...); err != nil {
 		return nil, fmt.Errorf("open the packet filter: %w", err)
 	}
-	return &Conn{conn: conn}, nil
+	return c, nil
+}
+
+// learnPort asks for the address that the kernel gave to the socket.
+func (c *Conn) learnPort(socket *netlink.Conn) error {
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var address unix.Sockaddr
+	var asked error
+	if err := raw.Control(func(fd uintptr) { address, asked = unix.Getsockname(int(fd)) }); err != nil {
+		return err
+	}
+	if own, ok := address.(*unix.SockaddrNetlink); ok {
+		c.port = own.Pid
+	}
+	return asked
 }
 
 // Close lets go of the socket.

@@ -16,6 +16,9 @@ type Statement struct {
 	exprs []expr.Any
 }
 
+// String is the statement in the language of nft.
+func (s Statement) String() string { return s.text }
+
 // Registers: the kernel numbers them in words of four bytes from 8 on.
 const firstWord = 8
 

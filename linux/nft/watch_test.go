@@ -20,8 +20,13 @@ func TestWatchSeesWhatIsRemoved(t *testing.T) {
 	lost := make(chan struct{}, 100)
 	ended := make(chan error, 1)
 	ns, err := netns.New(func(ns *os.File) error {
+		watcher, err := Dial(ns)
+		if err != nil {
+			return err
+		}
 		go func() {
-			ended <- netns.Do(ns, func() error { return Watch(ctx, func() { lost <- struct{}{} }) })
+			defer watcher.Close()
+			ended <- netns.Do(ns, func() error { return watcher.Watch(ctx, table.Name, func() { lost <- struct{}{} }) })
 		}()
 		<-lost // the watch stands
 		conn, err := Dial(ns)

@@ -14,6 +14,10 @@ import (
 	"github.com/berth-engine/berth/network/driver"
 )
 
+// linkLocal is the host's own address on each bridge with IPv6: without one the kernel can't ask for the neighbours that
+// it forwards packets to.
+var linkLocal = netip.MustParsePrefix("fe80::1/64")
+
 // maxName is the longest name of an interface.
 const maxName = 15
 
@@ -118,6 +122,9 @@ func (d *Driver) address(ctx context.Context, n *driver.Network) error {
 	}
 	if g := n.IPv6.Gateway(); g.IsValid() && !n.Rules.IPv6.Mode.Isolated() {
 		want = append(want, netip.PrefixFrom(g, n.IPv6.Subnet().Bits()))
+		if !g.IsLinkLocalUnicast() {
+			want = append(want, linkLocal)
+		}
 	}
 	have, err := link.Addresses(n.Index)
 	if err != nil {

@@ -3,11 +3,13 @@
 //
 // What should be is a State; Tables turns it into the two tables of the packet filter that are all there is of a
 // daemon in the kernel. The rules are the same for every State: networks and ports are elements of sets and maps.
-// Other tables of the host are left alone and keep their say: what the host's own firewall drops stays dropped.
+// Other tables of the host are left alone and keep their say: what the host's own firewall drops stays dropped, unless
+// the administrator wants it otherwise (Override).
 package firewall
 
 import (
 	"context"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -95,106 +97,136 @@ const (
 const (
 	priorityRaw         = -300
 	priorityDestination = -100
+	priorityForward     = -10 // before the host's own chains, which then see the mark
 	priorityFilter      = 0
 	prioritySource      = 100
 )
 
 // Tables gives the tables for a state, one per family.
-func Tables(name string, s State) []nft.Table {
-	return []nft.Table{table(nft.IPv4, name, s), table(nft.IPv6, name, s)}
+func Tables(name string, host Host, s State) []nft.Table {
+	return []nft.Table{table(nft.IPv4, name, host, s), table(nft.IPv6, name, host, s)}
 }
 
-func table(f nft.Family, name string, s State) nft.Table {
-	return nft.Table{Family: f, Name: name, Sets: sets(f, s), Chains: chains(f)}
+func table(f nft.Family, name string, host Host, s State) nft.Table {
+	return nft.Table{Family: f, Name: name, Sets: sets(f, s), Chains: chains(f, host)}
 }
 
 // Firewall keeps the kernel at a State. It owns the tables of its name.
 type Firewall struct {
 	name string
+	host Host
 	conn *nft.Conn
 
-	mu    sync.Mutex // guards state; held while the kernel is told, so that it sees changes in order
-	state State
+	mu       sync.Mutex // guards all below; held while the kernel is told, so that it sees changes in order
+	state    holding
+	known    bool     // Set said what should be: before that what the kernel has is left alone
+	dropping []string // chains of the host's that drop what containers send and get
 }
 
 // New speaks for the tables of that name. The kernel is not told anything before Set.
-func New(name string) (*Firewall, error) {
+func New(name string, host Host) (*Firewall, error) {
 	conn, err := nft.Dial(nil)
 	if err != nil {
 		return nil, err
 	}
-	return &Firewall{name: name, conn: conn}, nil
+	return &Firewall{name: name, host: host, conn: conn, state: hold(State{})}, nil
+}
+
+// holding is what the kernel shall have, in a form in which a change costs what it changes, not what there is.
+type holding struct {
+	networks     map[Network]bool
+	publications map[Publication]bool
+}
+
+func hold(s State) holding {
+	h := holding{map[Network]bool{}, map[Publication]bool{}}
+	h.change(State{}, s)
+	return h
+}
+
+// state is all of it, in no order.
+func (h holding) state() State {
+	return State{slices.Collect(maps.Keys(h.networks)), slices.Collect(maps.Keys(h.publications))}
+}
+
+// change puts one thing in the place of another and gives what that changes.
+func (h holding) change(old, next State) (gone, come State) {
+	gone.Networks, come.Networks = replace(h.networks, old.Networks, next.Networks)
+	gone.Publications, come.Publications = replace(h.publications, old.Publications, next.Publications)
+	return gone, come
+}
+
+func replace[T comparable](held map[T]bool, old, next []T) (gone, come []T) {
+	stays := make(map[T]bool, len(next))
+	for _, v := range next {
+		if stays[v] = true; !held[v] {
+			held[v] = true
+			come = append(come, v)
+		}
+	}
+	for _, v := range old {
+		if held[v] && !stays[v] {
+			delete(held, v)
+			gone = append(gone, v)
+		}
+	}
+	return gone, come
 }
 
 // Set makes the state what it should be, whatever it was.
 func (f *Firewall) Set(ctx context.Context, s State) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.state = State{slices.Clone(s.Networks), slices.Clone(s.Publications)}
-	return f.conn.Apply(ctx, Tables(f.name, f.state)...)
+	f.state, f.known = hold(s), true
+	return f.apply(ctx)
 }
 
-// Repair makes the kernel have the tables again when somebody threw them, or rules of them, away.
+// apply tells the kernel everything; the caller holds mu.
+func (f *Firewall) apply(ctx context.Context) error {
+	return f.conn.Apply(ctx, Tables(f.name, f.host, f.state.state())...)
+}
+
+// Repair makes the kernel have the tables again when somebody threw them, or parts of them, away, and finds its way with
+// the host's own firewall.
 func (f *Firewall) Repair(ctx context.Context) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, t := range Tables(f.name, f.state) {
+	for _, t := range Tables(f.name, f.host, f.state.state()) {
+		if !f.known {
+			break // a daemon that starts has not looked yet who runs: the tables are those of its predecessor
+		}
 		intact, err := f.conn.Intact(t)
 		if err != nil {
 			return err
 		}
 		if !intact {
-			return f.conn.Apply(ctx, Tables(f.name, f.state)...)
+			if err := f.apply(ctx); err != nil {
+				return err
+			}
+			break
 		}
 	}
-	return nil
+	return f.meet(ctx)
 }
 
 // Add adds networks and publications in one transaction.
-func (f *Firewall) Add(ctx context.Context, s State) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	before := f.state
-	f.state = State{slices.Concat(before.Networks, s.Networks), slices.Concat(before.Publications, s.Publications)}
-	if err := f.update(ctx, s, State{}); err != nil {
-		f.state = before
-		return err
-	}
-	return nil
-}
+func (f *Firewall) Add(ctx context.Context, s State) error { return f.Replace(ctx, State{}, s) }
 
 // Delete takes networks and publications away in one transaction. What is not there is no error.
 func (f *Firewall) Delete(ctx context.Context, s State) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var gone State
-	f.state.Networks = slices.DeleteFunc(slices.Clone(f.state.Networks), func(n Network) bool {
-		found := slices.Contains(s.Networks, n)
-		if found {
-			gone.Networks = append(gone.Networks, n)
-		}
-		return found
-	})
-	f.state.Publications = slices.DeleteFunc(slices.Clone(f.state.Publications), func(p Publication) bool {
-		found := slices.Contains(s.Publications, p)
-		if found {
-			gone.Publications = append(gone.Publications, p)
-		}
-		return found
-	})
+	gone, _ := f.state.change(s, State{})
 	return f.update(ctx, State{}, gone)
 }
 
-// Replace puts publications in the place of others in one transaction. What is in both lists is not touched.
-func (f *Firewall) Replace(ctx context.Context, old, next []Publication) error {
+// Replace puts networks and publications in the place of others in one transaction. What is in both is not touched.
+func (f *Firewall) Replace(ctx context.Context, old, next State) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	before := f.state
-	come := slices.DeleteFunc(slices.Clone(next), func(p Publication) bool { return slices.Contains(old, p) })
-	gone := slices.DeleteFunc(slices.Clone(old), func(p Publication) bool { return slices.Contains(next, p) })
-	f.state.Publications = slices.Concat(slices.DeleteFunc(slices.Clone(before.Publications), func(p Publication) bool { return slices.Contains(gone, p) }), come)
-	if err := f.update(ctx, State{Publications: come}, State{Publications: gone}); err != nil {
-		f.state = before
+	gone, come := f.state.change(old, next)
+	if err := f.update(ctx, come, gone); err != nil {
+		f.state.change(come, gone)
 		return err
 	}
 	return nil
@@ -216,7 +248,7 @@ func (f *Firewall) update(ctx context.Context, come, gone State) error {
 	if f.conn.Update(ctx, changes...) == nil {
 		return nil
 	}
-	return f.conn.Apply(ctx, Tables(f.name, f.state)...)
+	return f.apply(ctx)
 }
 
 func filled(list []nft.Set) []nft.Set {
@@ -227,8 +259,11 @@ func filled(list []nft.Set) []nft.Set {
 func (f *Firewall) Remove(ctx context.Context) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.state = State{}
-	return f.conn.Remove(ctx, Tables(f.name, State{})...)
+	f.state, f.known = hold(State{}), false
+	if err := f.withdraw(ctx); err != nil {
+		return err
+	}
+	return f.conn.Remove(ctx, Tables(f.name, f.host, State{})...)
 }
 
 // Close lets go of the kernel and leaves the tables as they are.

@@ -89,7 +89,7 @@ func full() State {
 func TestTables(t *testing.T) {
 	for name, state := range kinds() {
 		var b strings.Builder
-		for _, table := range Tables("berth", state) {
+		for _, table := range Tables("berth", Respect, state) {
 			b.WriteString(table.String())
 		}
 		file := filepath.Join("testdata", name+".nft")
@@ -115,7 +115,7 @@ func inside(t *testing.T, f func(context.Context, *Firewall) error) {
 		t.Skip("only root can make network namespaces")
 	}
 	ns, err := netns.New(func(*os.File) error {
-		fw, err := New("berth")
+		fw, err := New("berth", Respect)
 		if err != nil {
 			return err
 		}
@@ -146,7 +146,7 @@ func TestTheKernelUnderstandsTheRulesAsWritten(t *testing.T) {
 			}
 		}
 		got := kernel(t)
-		for _, table := range Tables("berth", full()) {
+		for _, table := range Tables("berth", Respect, full()) {
 			for _, chain := range table.Chains {
 				for _, rule := range chain.Rules {
 					if !strings.Contains(got, "\t"+rule.String()+"\n") {

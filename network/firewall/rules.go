@@ -97,7 +97,7 @@ func (l *filling) publication(p Publication, direct map[netip.AddrPort][]uint8) 
 }
 
 // chains are the rules of a family.
-func chains(f nft.Family) []nft.Chain {
+func chains(f nft.Family, host Host) []nft.Chain {
 	in, out := nft.InInterface(), nft.OutInterface()
 	var raw []nft.Chain
 	hairpin := []nft.Rule{
@@ -133,7 +133,7 @@ func chains(f nft.Family) []nft.Chain {
 		nft.Chain{Name: "input", Type: "filter", Hook: "input", Priority: priorityFilter, Rules: []nft.Rule{
 			{nft.In(setInternal, in), nft.ToElsewhere(), nft.Drop()},
 		}},
-		nft.Chain{Name: "forward", Type: "filter", Hook: "forward", Priority: priorityFilter, Rules: forward(f)},
+		nft.Chain{Name: "forward", Type: "filter", Hook: "forward", Priority: priorityForward, Rules: host.mark(forward(f))},
 		nft.Chain{Name: "postrouting", Type: "nat", Hook: "postrouting", Priority: prioritySource, Rules: hairpin},
 	)
 }
