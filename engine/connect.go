@@ -6,6 +6,7 @@ import (
 
 	"github.com/berth-engine/berth/core"
 	"github.com/berth-engine/berth/engine/define"
+	"github.com/berth-engine/berth/lib/failpoint"
 )
 
 // Connect attaches a container to a further network: at once when it runs, else at its next start.
@@ -31,6 +32,9 @@ func (cs *Containers) Connect(ctx context.Context, ref string, n core.Network, e
 		if endpoint, published, err = cs.ports.Sandboxes.Connect(ctx, c.ID, n.Name, endpoint); err != nil {
 			return "", err
 		}
+	}
+	if err := failpoint.Hit("connect:before-record"); err != nil {
+		return "", err
 	}
 	c = b.Change(func(c *core.Container) {
 		c.Endpoints = define.JoinEndpoints(c.Endpoints, map[string]*core.Endpoint{n.Name: &endpoint})
@@ -91,6 +95,9 @@ func (cs *Containers) Disconnect(ctx context.Context, ref string, n core.Network
 		if published, err = cs.ports.Sandboxes.Disconnect(ctx, c.ID, n.Name); err != nil && !force {
 			return "", err
 		}
+	}
+	if err := failpoint.Hit("disconnect:before-record"); err != nil {
+		return "", err
 	}
 	c = b.Change(func(c *core.Container) {
 		c.Endpoints = define.JoinEndpoints(c.Endpoints, nil)

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/berth-engine/berth/core"
+	"github.com/berth-engine/berth/lib/failpoint"
 	"github.com/berth-engine/berth/linux/link"
 	"github.com/berth-engine/berth/linux/netns"
 	"github.com/berth-engine/berth/network/firewall"
@@ -46,7 +47,13 @@ func (ss *Sandboxes) Connect(ctx context.Context, id core.ContainerID, ref strin
 			err = errors.Join(err, sb.leave(ctx, e), sb.publish(ctx))
 		}
 	}()
+	if err := ss.whole(ctx, n); err != nil {
+		return core.Endpoint{}, nil, err
+	}
 	if err := sb.plug(ctx, e); err != nil {
+		return core.Endpoint{}, nil, err
+	}
+	if err := failpoint.Hit("connect:before-settle"); err != nil {
 		return core.Endpoint{}, nil, err
 	}
 	if err := sb.tune(e); err != nil {
@@ -106,17 +113,7 @@ func (sb *sandbox) plug(ctx context.Context, e *endpoint) error {
 
 // settle makes routes, published ports, names and files follow the endpoints that there are now.
 func (sb *sandbox) settle(ctx context.Context) error {
-	err := netns.Do(sb.ns, func() error {
-		inside, err := link.Dial()
-		if err != nil {
-			return err
-		}
-		defer inside.Close()
-		var batch link.Batch
-		sb.route(&batch)
-		return inside.Apply(ctx, &batch)
-	})
-	if err != nil {
+	if err := sb.reroute(ctx); err != nil {
 		return err
 	}
 	if err := sb.publish(ctx); err != nil {
@@ -144,7 +141,7 @@ func (ss *Sandboxes) Disconnect(ctx context.Context, id core.ContainerID, ref st
 	if i < 0 {
 		return nil, core.Forbidden("container %s is not connected to network %s", id, ref)
 	}
-	err = errors.Join(sb.leave(ctx, sb.endpoints[i]), sb.settle(ctx))
+	err = errors.Join(sb.leave(ctx, sb.endpoints[i]), failpoint.Hit("disconnect:before-settle"), sb.settle(ctx))
 	return sb.published.ports(), err
 }
 
@@ -265,6 +262,7 @@ func (sb *sandbox) restore(ctx context.Context, links []link.Interface) error {
 		errs = append(errs, e.retake())
 		sb.endpoints = append(sb.endpoints, e)
 	}
+	errs = append(errs, sb.mend(ctx, links, inside))
 	slices.SortFunc(sb.endpoints, func(a, b *endpoint) int { return a.index - b.index })
 	errs = append(errs, sb.republish(ctx), sb.names(ctx))
 	return errors.Join(errs...)

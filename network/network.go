@@ -92,9 +92,12 @@ type shared struct {
 	watching sync.WaitGroup
 	stop     context.CancelFunc
 
+	mending sync.Mutex // one bridge is made again at a time; taken before mu
+
 	mu        sync.Mutex // guards all below; never held while the kernel is asked
 	networks  map[core.NetworkID]*network
 	sandboxes map[core.ContainerID]*sandbox
+	making    map[core.NetworkID]*network // written down, and not there yet
 }
 
 // names of what an instance owns on the host.
@@ -121,7 +124,7 @@ func (o Options) names() names {
 func New(ctx context.Context, options Options) (_ *Organ, err error) {
 	s := &shared{
 		options: options, log: options.Log, names: options.names(), book: ports.NewBook(),
-		networks: map[core.NetworkID]*network{}, sandboxes: map[core.ContainerID]*sandbox{},
+		networks: map[core.NetworkID]*network{}, sandboxes: map[core.ContainerID]*sandbox{}, making: map[core.NetworkID]*network{},
 		upstream: newUpstream(options.ResolvConf), hostV6: hostHasIPv6(),
 	}
 	if s.log == nil {

@@ -238,6 +238,11 @@ func (e *endpoint) releaseAddresses() {
 // batch inside; everything else was made in advance.
 func (sb *sandbox) connect(ctx context.Context) error {
 	s := sb.shared
+	for _, e := range sb.endpoints {
+		if err := s.whole(ctx, e.network); err != nil {
+			return err
+		}
+	}
 	k := attached
 	switch {
 	case len(sb.endpoints) == 0 || !sb.endpoints[0].network.Pairs:

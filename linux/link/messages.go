@@ -12,17 +12,20 @@ import (
 
 // Bridge describes a bridge to be made.
 type Bridge struct {
-	Name string
-	MTU  int
-	MAC  net.HardwareAddr // a bridge without a fixed one changes it with its ports
+	Name  string
+	Index int // its number; 0: the kernel's choice
+	MTU   int
+	MAC   net.HardwareAddr // a bridge without a fixed one changes it with its ports
 }
 
 // AddBridge makes a bridge; one that is there is no error. It is down.
 func (b *Batch) AddBridge(bridge Bridge) {
 	info := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
 	info.AddRtAttr(nl.IFLA_INFO_KIND, []byte("bridge"))
+	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	msg.Index = int32(bridge.Index)
 	parts := []nl.NetlinkRequestData{
-		nl.NewIfInfomsg(unix.AF_UNSPEC),
+		msg,
 		name(bridge.Name),
 		number(unix.IFLA_MTU, bridge.MTU),
 		nl.NewRtAttr(unix.IFLA_ADDRESS, bridge.MAC),

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -85,12 +86,17 @@ func scenario(d *daemon.Daemon) error {
 	}
 	for _, do := range []func() error{
 		post("/networks/create", map[string]any{"Name": "sea"}),
+		post("/networks/create", map[string]any{"Name": "strait"}),
 		post("/containers/create?name=web", web(d, false)),
 		look("/containers/web/archive?path=/etc"),
 		post("/containers/web/start", nil),
 		look("/containers/web/export"),
 		func() error { return run(d, "web", "true") },
 		post("/commit?container=web&repo=made", nil),
+		post("/networks/strait/connect", map[string]any{"Container": "web", "EndpointConfig": map[string]any{"GwPriority": 9}}),
+		post("/networks/sea/disconnect", map[string]any{"Container": "web"}),
+		post("/networks/sea/connect", map[string]any{"Container": "web"}),
+		post("/networks/strait/disconnect", map[string]any{"Container": "web"}),
 		post("/containers/web/update", bindings(d, "PublishPorts", extraPort)),
 		post("/containers/web/update", bindings(d, "UnpublishPorts", extraPort)),
 		post("/containers/web/stop?t=0", nil),
@@ -109,6 +115,7 @@ func scenario(d *daemon.Daemon) error {
 		post("/containers/brief/wait?condition=removed", nil),
 		remove("/volumes/hold"),
 		remove("/networks/sea"),
+		remove("/networks/strait"),
 	} {
 		if err := do(); err != nil && !strings.Contains(err.Error(), " 404 ") {
 			return err // 404: `wait` came after the container was gone
@@ -169,7 +176,8 @@ type shown struct {
 		PortBindings map[string][]struct{ HostPort string }
 	}
 	NetworkSettings struct {
-		Ports map[string][]struct{ HostPort string }
+		Networks map[string]struct{ IPAddress, Gateway string }
+		Ports    map[string][]struct{ HostPort string }
 	}
 }
 
@@ -217,6 +225,37 @@ func fetch(d *daemon.Daemon, c shown) error {
 	return nil
 }
 
+// connected checks that the kernel has the interfaces, addresses and the default route that the daemon says a container has,
+// and no others.
+func connected(c shown) error {
+	read := func(name string) string {
+		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/%s", c.State.Pid, name))
+		if err != nil {
+			return err.Error()
+		}
+		return string(data)
+	}
+	devices, addresses, routes := read("dev"), read("fib_trie"), read("route")
+	var errs []error
+	// Two lines of titles, and the loopback.
+	if have, want := strings.Count(devices, "\n")-3, len(c.NetworkSettings.Networks); have != want {
+		errs = append(errs, fmt.Errorf("it has %d interfaces for %d networks:\n%s", have, want, devices))
+	}
+	gateway := false
+	for name, n := range c.NetworkSettings.Networks {
+		if !strings.Contains(addresses, "-- "+n.IPAddress+"\n") {
+			errs = append(errs, fmt.Errorf("it does not have the address %q in %s", n.IPAddress, name))
+		}
+		if ip := net.ParseIP(n.Gateway).To4(); ip != nil {
+			gateway = gateway || strings.Contains(routes, fmt.Sprintf("\t00000000\t%02X%02X%02X%02X\t", ip[3], ip[2], ip[1], ip[0]))
+		}
+	}
+	if !gateway {
+		errs = append(errs, fmt.Errorf("its default route leads to no gateway of its networks:\n%s", routes))
+	}
+	return errors.Join(errs...)
+}
+
 // untrue lists what the daemon says of its containers and what is not so.
 func untrue(d *daemon.Daemon) (wrong []string) {
 	all, err := containers(d)
@@ -230,7 +269,7 @@ func untrue(d *daemon.Daemon) (wrong []string) {
 		}
 		if c.State.Running {
 			pids = append(pids, c.State.Pid)
-			if err := fetch(d, c); err != nil {
+			if err := errors.Join(fetch(d, c), connected(c)); err != nil {
 				wrong = append(wrong, fmt.Sprintf("container %s runs, but: %v", c.Name, err))
 			}
 		}
