@@ -219,7 +219,7 @@ func (s *shared) make(ctx context.Context, asked core.Network) (_ *network, err 
 	if err := s.intend(n); err != nil {
 		return nil, err
 	}
-	if err = s.up(ctx, n); err == nil {
+	if err = s.up(ctx, n); err == nil && !n.Predefined() { // those are made whenever a daemon starts
 		err = failpoint.Hit("network:before-record")
 	}
 	if err != nil {
