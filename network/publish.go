@@ -110,7 +110,7 @@ func (sb *sandbox) publish(ctx context.Context) error {
 	if gateway != nil && gateway.network.Publishes {
 		var err error
 		if list, err = sb.wanted(gateway.network.HostIP); err != nil {
-			return sb.publishError(gateway, err)
+			return publishError(sb, gateway, err)
 		}
 	}
 	if len(list)+len(sb.published.leases)+len(sb.published.rules)+len(sb.direct(v4, v6)) == 0 {
@@ -136,10 +136,10 @@ func (sb *sandbox) publish(ctx context.Context) error {
 		err = errors.Join(err, lost)
 	}
 	sb.published.leases = slices.Concat(x.before, x.again)
-	return sb.publishError(gateway, err)
+	return publishError(sb, gateway, err)
 }
 
-func (sb *sandbox) publishError(e *endpoint, err error) error {
+func publishError(sb *sandbox, e *endpoint, err error) error {
 	if e == nil {
 		return fmt.Errorf("withdraw the published ports of %s: %w", sb.Name, err)
 	}

@@ -58,7 +58,7 @@ func (sb *sandbox) mend(ctx context.Context, outside, inside []link.Interface) e
 	var batch link.Batch
 	changed := false
 	for _, l := range inside {
-		if port := sb.stranger(l, outside); port != "" {
+		if port := stranger(sb, l, outside); port != "" {
 			batch.Delete(port)
 			changed = true
 		}
@@ -87,7 +87,7 @@ func (sb *sandbox) mend(ctx context.Context, outside, inside []link.Interface) e
 
 // stranger gives the host's end of an interface of the container that leads to a bridge of ours without being that of an
 // endpoint; empty: it is none.
-func (sb *sandbox) stranger(inside link.Interface, outside []link.Interface) string {
+func stranger(sb *sandbox, inside link.Interface, outside []link.Interface) string {
 	if inside.Kind != "veth" || slices.ContainsFunc(sb.endpoints, func(e *endpoint) bool { return e.index == inside.Index }) {
 		return ""
 	}
