@@ -57,12 +57,12 @@ func few(o options) int {
 	return max(1, min(3, o.rounds))
 }
 
-// crowd runs n containers, eight at a time, and returns those that run. The order of the numbers means nothing.
-func crowd(ctx context.Context, e *peer.Engine, n int) ([]string, error) {
+// crowd runs n containers with options, eight at a time, and returns those that run. The order of the numbers means nothing.
+func crowd(ctx context.Context, e *peer.Engine, n int, options ...string) ([]string, error) {
 	var lock sync.Mutex // guards ids
 	var ids []string
 	err := sideBySide(n, func(int) error {
-		id, err := e.Container(ctx, e.Image("busybox"), "sleep", "3600")
+		id, err := e.Container(ctx, append(slices.Clone(options), e.Image("busybox"), "sleep", "3600")...)
 		if err != nil {
 			return err
 		}
@@ -255,7 +255,7 @@ func crowdGroup() group {
 			if err != nil {
 				return err
 			}
-			ids, err := crowd(ctx, e, s.crowd)
+			ids, err := crowd(ctx, e, s.crowd, s.published()...)
 			if err == nil {
 				err = allRun(ctx, e, ids)
 			}
@@ -271,11 +271,20 @@ func crowdGroup() group {
 	}
 }
 
+// published are the options of the containers of the group "crowd".
+func (s *suite) published() []string {
+	if s.crowdPorts {
+		return []string{"-p", "127.0.0.1::80"}
+	}
+	return nil
+}
+
 // startAndList starts one container again and again, lists it each time, and returns the medians.
 func (s *suite) startAndList(ctx context.Context, e *peer.Engine, suffix string, keep record) (start, ps float64, err error) {
 	var starts, lists []float64
 	for range s.rounds + 1 {
-		a, err := e.Run(ctx, "create", "--label", e.Tag, e.Image("busybox"), "sleep", "600")
+		create := append([]string{"create", "--label", e.Tag}, s.published()...)
+		a, err := e.Run(ctx, append(create, e.Image("busybox"), "sleep", "600")...)
 		if err != nil {
 			return 0, 0, err
 		}

@@ -79,6 +79,7 @@ func parse(args []string) (settings, error) {
 	f.IntVar(&c.imageMB, "image-mb", 400, "size of the large image")
 	f.IntVar(&c.logMB, "log-mb", 100, "size of what is logged")
 	f.IntVar(&c.crowd, "crowd", 0, "other containers that run in the group crowd (0: leave the group out; 500 for the long run)")
+	f.BoolVar(&c.crowdPorts, "crowd-ports", false, "each container of the group crowd publishes a port on 127.0.0.1")
 	f.DurationVar(&c.portSeconds, "port-time", 2*time.Second, "how long each way to a port is measured")
 	f.IntVar(&c.connections, "connections", 16, "connections at a time where requests are counted")
 	f.DurationVar(&c.settle, "settle", 3*time.Second, "time to settle before memory is read")

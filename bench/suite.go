@@ -52,6 +52,7 @@ type options struct {
 	imageMB     int           // of the group "image"
 	logMB       int           // of the group "logs"
 	crowd       int           // of the group "crowd"; 0: left out
+	crowdPorts  bool          // each container of the group "crowd" publishes a port
 	portSeconds time.Duration // of each measurement through a port
 	connections int
 	settle      time.Duration // before memory is read

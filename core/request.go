@@ -22,6 +22,25 @@ type StopOptions struct {
 	Timeout *int   // seconds; nil: the container's; negative: forever
 }
 
+// UpdateRequest changes a container.
+type UpdateRequest struct {
+	Resources Resources      // fields that are zero stay as they are
+	Policy    *RestartPolicy // nil: stays
+	// Publish are bindings that come. Unpublish are those that go; an empty list stands for all of that port. Both nil:
+	// nothing changes.
+	Publish, Unpublish map[Port][]PortBinding
+}
+
+// Ports tells whether published ports change.
+func (r UpdateRequest) Ports() bool { return len(r.Publish)+len(r.Unpublish) > 0 }
+
+// UpdateResult is what an update led to.
+type UpdateResult struct {
+	Warnings []string
+	// Bindings are the ports that are published after the update asked for a change of them.
+	Bindings map[Port][]PortBinding
+}
+
 // WaitResult is how a wait ended.
 type WaitResult struct {
 	Code int

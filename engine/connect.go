@@ -6,6 +6,7 @@ import (
 
 	"github.com/berth-engine/berth/core"
 	"github.com/berth-engine/berth/engine/define"
+	"github.com/berth-engine/berth/lib/failpoint"
 )
 
 // Connect attaches a container to a further network: at once when it runs, else at its next start.
@@ -26,14 +27,19 @@ func (cs *Containers) Connect(ctx context.Context, ref string, n core.Network, e
 		return "", err
 	}
 	endpoint.NetworkID = n.ID
+	published := c.Published
 	if c.State.Running() {
-		if endpoint, err = cs.ports.Sandboxes.Connect(ctx, c.ID, n.Name, endpoint); err != nil {
+		if endpoint, published, err = cs.ports.Sandboxes.Connect(ctx, c.ID, n.Name, endpoint); err != nil {
 			return "", err
 		}
+	}
+	if err := failpoint.Hit("connect:before-record"); err != nil {
+		return "", err
 	}
 	c = b.Change(func(c *core.Container) {
 		c.Endpoints = define.JoinEndpoints(c.Endpoints, map[string]*core.Endpoint{n.Name: &endpoint})
 		delete(c.Endpoints, core.NetworkNone)
+		c.Published = published
 	})
 	cs.save(ctx, c, true)
 	return c.ID, nil
@@ -84,14 +90,19 @@ func (cs *Containers) Disconnect(ctx context.Context, ref string, n core.Network
 	if !there {
 		return "", core.Forbidden("container %s is not connected to network %s", c.ID, n.Name)
 	}
+	published := c.Published
 	if c.State.Running() {
-		if err := cs.ports.Sandboxes.Disconnect(ctx, c.ID, n.Name); err != nil && !force {
+		if published, err = cs.ports.Sandboxes.Disconnect(ctx, c.ID, n.Name); err != nil && !force {
 			return "", err
 		}
+	}
+	if err := failpoint.Hit("disconnect:before-record"); err != nil {
+		return "", err
 	}
 	c = b.Change(func(c *core.Container) {
 		c.Endpoints = define.JoinEndpoints(c.Endpoints, nil)
 		delete(c.Endpoints, name)
+		c.Published = published
 	})
 	cs.save(ctx, c, true)
 	return c.ID, nil

@@ -53,9 +53,12 @@ type Sandboxes interface {
 	Open(ctx context.Context, sandbox core.Sandbox) (core.Joined, error)
 	// Close undoes Open: addresses, published ports, names. Closing twice is harmless.
 	Close(ctx context.Context, id core.ContainerID) error
-	// Connect and Disconnect change the networks of an open sandbox.
-	Connect(ctx context.Context, id core.ContainerID, network string, endpoint core.Endpoint) (core.Endpoint, error)
-	Disconnect(ctx context.Context, id core.ContainerID, network string) error
+	// Connect and Disconnect change the networks of an open sandbox, and give the ports that are published then.
+	Connect(ctx context.Context, id core.ContainerID, network string, endpoint core.Endpoint) (core.Endpoint, []core.PublishedPort, error)
+	Disconnect(ctx context.Context, id core.ContainerID, network string) ([]core.PublishedPort, error)
+	// Publish makes the published ports of an open sandbox those of the specification, and gives what is held then. An
+	// error leaves those that were.
+	Publish(ctx context.Context, sandbox core.Sandbox) ([]core.PublishedPort, error)
 	// Rename changes the names that DNS answers with.
 	Rename(ctx context.Context, id core.ContainerID, name string) error
 	// Relink changes the containers that an open sandbox is linked to on the default network.

@@ -8,53 +8,61 @@ import (
 	"slices"
 
 	"github.com/berth-engine/berth/core"
+	"github.com/berth-engine/berth/lib/failpoint"
 	"github.com/berth-engine/berth/linux/link"
 	"github.com/berth-engine/berth/linux/netns"
 	"github.com/berth-engine/berth/network/firewall"
 )
 
-// Connect puts a running container into a further network.
-func (ss *Sandboxes) Connect(ctx context.Context, id core.ContainerID, ref string, asked core.Endpoint) (_ core.Endpoint, err error) {
+// Connect puts a running container into a further network. It gives the endpoint and the ports that are published then:
+// a network may be the first that has a way in.
+func (ss *Sandboxes) Connect(ctx context.Context, id core.ContainerID, ref string, asked core.Endpoint) (_ core.Endpoint, _ []core.PublishedPort, err error) {
 	sb := ss.sandbox(id)
 	if sb == nil {
-		return core.Endpoint{}, core.NotRunning(id)
+		return core.Endpoint{}, nil, core.NotRunning(id)
 	}
 	sb.op.Lock()
 	defer sb.op.Unlock()
 	if sb.closed {
-		return core.Endpoint{}, core.NotRunning(id)
+		return core.Endpoint{}, nil, core.NotRunning(id)
 	}
 	if sb.ns == nil {
-		return core.Endpoint{}, core.Forbidden("container sharing network namespace with another container or host cannot be connected to any other network")
+		return core.Endpoint{}, nil, core.Forbidden("container sharing network namespace with another container or host cannot be connected to any other network")
 	}
 	n, err := ss.find(ref)
 	if err != nil {
-		return core.Endpoint{}, err
+		return core.Endpoint{}, nil, err
 	}
 	if slices.ContainsFunc(sb.endpoints, func(e *endpoint) bool { return e.network.ID == n.ID }) {
-		return core.Endpoint{}, core.Forbidden("endpoint with name %s already exists in network %s", sb.Name, n.Name)
+		return core.Endpoint{}, nil, core.Forbidden("endpoint with name %s already exists in network %s", sb.Name, n.Name)
 	}
 	e, err := sb.join(ref, asked)
 	if err != nil {
-		return core.Endpoint{}, err
+		return core.Endpoint{}, nil, err
 	}
 	defer func() {
 		if err != nil {
 			ctx, cancel := undoing(ctx)
 			defer cancel()
-			err = errors.Join(err, sb.leave(ctx, e))
+			err = errors.Join(err, sb.leave(ctx, e), sb.publish(ctx))
 		}
 	}()
+	if err := ss.whole(ctx, n); err != nil {
+		return core.Endpoint{}, nil, err
+	}
 	if err := sb.plug(ctx, e); err != nil {
-		return core.Endpoint{}, err
+		return core.Endpoint{}, nil, err
+	}
+	if err := failpoint.Hit("connect:before-settle"); err != nil {
+		return core.Endpoint{}, nil, err
 	}
 	if err := sb.tune(e); err != nil {
-		return core.Endpoint{}, err
+		return core.Endpoint{}, nil, err
 	}
 	if err := sb.settle(ctx); err != nil {
-		return core.Endpoint{}, err
+		return core.Endpoint{}, nil, err
 	}
-	return *e.Endpoint, nil
+	return *e.Endpoint, sb.published.ports(), nil
 }
 
 // plug makes a pair of interfaces for an endpoint of a running container.
@@ -105,31 +113,10 @@ func (sb *sandbox) plug(ctx context.Context, e *endpoint) error {
 
 // settle makes routes, published ports, names and files follow the endpoints that there are now.
 func (sb *sandbox) settle(ctx context.Context) error {
-	v4, v6 := sb.gateways()
-	err := netns.Do(sb.ns, func() error {
-		inside, err := link.Dial()
-		if err != nil {
-			return err
-		}
-		defer inside.Close()
-		var batch link.Batch
-		sb.route(&batch)
-		return inside.Apply(ctx, &batch)
-	})
-	if err != nil {
+	if err := sb.reroute(ctx); err != nil {
 		return err
 	}
-	switch rules := sb.rules(v4, v6); {
-	case len(sb.published.leases) == 0 && len(sb.published.rules) == 0:
-		err = sb.publish(ctx)
-	case !slices.Equal(rules, sb.published.rules):
-		// The gateway is another one: the ports stay taken and lead there from now on.
-		err = sb.shared.firewall.Delete(ctx, firewall.State{Publications: sb.published.rules})
-		if sb.published.rules = nil; err == nil {
-			err = sb.redirect(ctx, v4, v6)
-		}
-	}
-	if err != nil {
+	if err := sb.publish(ctx); err != nil {
 		return err
 	}
 	if err := sb.names(ctx); err != nil {
@@ -138,23 +125,24 @@ func (sb *sandbox) settle(ctx context.Context) error {
 	return sb.writeFiles()
 }
 
-// Disconnect takes a running container out of a network.
-func (ss *Sandboxes) Disconnect(ctx context.Context, id core.ContainerID, ref string) error {
+// Disconnect takes a running container out of a network. It gives the ports that are still published.
+func (ss *Sandboxes) Disconnect(ctx context.Context, id core.ContainerID, ref string) ([]core.PublishedPort, error) {
 	sb := ss.sandbox(id)
 	if sb == nil {
-		return core.NotRunning(id)
+		return nil, core.NotRunning(id)
 	}
 	sb.op.Lock()
 	defer sb.op.Unlock()
 	n, err := ss.find(ref)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	i := slices.IndexFunc(sb.endpoints, func(e *endpoint) bool { return e.network.ID == n.ID })
 	if i < 0 {
-		return core.Forbidden("container %s is not connected to network %s", id, ref)
+		return nil, core.Forbidden("container %s is not connected to network %s", id, ref)
 	}
-	return errors.Join(sb.leave(ctx, sb.endpoints[i]), sb.settle(ctx))
+	err = errors.Join(sb.leave(ctx, sb.endpoints[i]), failpoint.Hit("disconnect:before-settle"), sb.settle(ctx))
+	return sb.published.ports(), err
 }
 
 // leave takes an endpoint out of the sandbox and the kernel. What is not there is no error.
@@ -175,6 +163,7 @@ func (sb *sandbox) leave(ctx context.Context, e *endpoint) error {
 		err = errors.Join(err, sb.resolver.Close())
 		sb.resolver, sb.serving = nil, false
 	}
+	sb.tellResolver()
 	return err
 }
 
@@ -273,6 +262,7 @@ func (sb *sandbox) restore(ctx context.Context, links []link.Interface) error {
 		errs = append(errs, e.retake())
 		sb.endpoints = append(sb.endpoints, e)
 	}
+	errs = append(errs, sb.mend(ctx, links, inside))
 	slices.SortFunc(sb.endpoints, func(a, b *endpoint) int { return a.index - b.index })
 	errs = append(errs, sb.republish(ctx), sb.names(ctx))
 	return errors.Join(errs...)
@@ -292,7 +282,8 @@ func (e *endpoint) retake() error {
 	return errors.Join(errs...)
 }
 
-// republish takes the ports again that the sandbox had. The packet filter is told about all sandboxes at once.
+// republish takes the ports again that the sandbox had. A port that another program took while no daemon was there still
+// leads to the container, as it did all the time. The packet filter is told about all sandboxes at once.
 func (sb *sandbox) republish(ctx context.Context) error {
 	type number struct {
 		port core.Port
@@ -312,10 +303,15 @@ func (sb *sandbox) republish(ctx context.Context) error {
 	}
 	var errs []error
 	for _, k := range order {
-		errs = append(errs, sb.take(ctx, []wanted{wants[k]}))
+		w := wants[k]
+		l, err := sb.shared.book.Keep(ctx, w.port.Protocol, w.addrs, w.begin)
+		if l != nil {
+			sb.published.leases = append(sb.published.leases, lease{l, w.port})
+		}
+		errs = append(errs, err)
 	}
 	v4, v6 := sb.gateways()
-	sb.published.rules = sb.rules(v4, v6)
+	sb.published.rules = sb.rules(sb.published.leases, v4, v6)
 	return errors.Join(errs...)
 }
 

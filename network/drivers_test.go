@@ -109,13 +109,14 @@ func TestAMacvlanWithoutAParentIsInternal(t *testing.T) {
 	back := addNetwork(t, o, core.Network{Name: "back"})
 	c := open(t, o, "c", in("back"), publish("8080:80/tcp"))
 	serve(t, c.NS, ":80", "c")
-	e, err := o.Sandboxes.Connect(t.Context(), c.spec.Container, "lone", core.Endpoint{})
+	e, _, err := o.Sandboxes.Connect(t.Context(), c.spec.Container, "lone", core.Endpoint{})
 	check(t, err)
 	expect(t, "after connect", get(t, c.NS, "tcp", other), "b "+e.Address.Addr().String())
 	if got := get(t, nil, "tcp", "127.0.0.1:8080"); !strings.HasPrefix(got, "c ") {
 		t.Errorf("published: %q", got)
 	}
-	check(t, o.Sandboxes.Disconnect(t.Context(), c.spec.Container, "lone"))
+	_, err = o.Sandboxes.Disconnect(t.Context(), c.spec.Container, "lone")
+	check(t, err)
 	inside(t, c.NS, func() error {
 		if link.Exists(e.Interface) {
 			t.Errorf("%s is still there", e.Interface)

@@ -304,6 +304,8 @@ func check(t testing.TB, err error) {
 
 const hostLoopback = "127.0.0.1"
 
+var netipLoopback = netip.MustParseAddr(hostLoopback)
+
 func listenPacket(addr string) (net.PacketConn, error) { return net.ListenPacket("udp4", addr) }
 
 // removeTables does what `nft flush ruleset` does.

@@ -31,16 +31,28 @@ func (sb *sandbox) names(ctx context.Context) (err error) {
 		}
 	}
 	if !sb.named() || sb.serving {
+		sb.tellResolver()
 		return nil
 	}
 	if sb.resolver == nil {
-		if sb.resolver, err = dns.Listen(ctx, sb.ns, sb.shared.log); err != nil {
+		listen := dns.Listen
+		if sb.PID != 0 { // of a sandbox that the last daemon had
+			listen = dns.Resume
+		}
+		if sb.resolver, err = listen(ctx, sb.ns, sb.shared.log); err != nil {
 			return err
 		}
 	}
-	sb.resolver.Serve(source{sb})
+	sb.resolver.Serve(sb.scope())
 	sb.serving = true
 	return nil
+}
+
+// tellResolver tells the sandbox's name server what the container can ask for by now; the caller holds op.
+func (sb *sandbox) tellResolver() {
+	if sb.serving {
+		sb.resolver.Know(sb.scope())
+	}
 }
 
 // named reports whether one of the sandbox's networks has names.
@@ -48,55 +60,41 @@ func (sb *sandbox) named() bool {
 	return slices.ContainsFunc(sb.endpoints, func(e *endpoint) bool { return e.network.zone != nil })
 }
 
-// source is what a sandbox's name server asks.
-type source struct{ sb *sandbox }
-
-// Zones gives those of the networks that the container is in.
-func (s source) Zones() []*dns.Zone {
-	s.sb.shared.mu.Lock()
-	defer s.sb.shared.mu.Unlock()
-	var zones []*dns.Zone
-	for _, e := range s.sb.endpoints {
-		if e.network.zone != nil {
-			zones = append(zones, e.network.zone)
-		}
-	}
-	return zones
-}
-
-// Link looks an alias up that only this container uses (--link name:alias).
-func (s source) Link(alias string) string {
-	s.sb.shared.mu.Lock()
-	defer s.sb.shared.mu.Unlock()
-	for _, e := range s.sb.endpoints {
+// scope is what the container can ask for by name; the caller holds op.
+func (sb *sandbox) scope() dns.Scope {
+	scope := dns.Scope{Links: map[string]string{}, Servers: sb.servers}
+	for _, e := range sb.endpoints {
 		if e.network.zone == nil {
 			continue
 		}
-		for _, l := range slices.Concat(e.Links, s.sb.DNS.Links) {
-			if name, as := splitLink(l); strings.EqualFold(as, alias) {
-				return name
+		scope.Zones = append(scope.Zones, e.network.zone)
+		for _, l := range slices.Concat(e.Links, sb.DNS.Links) {
+			// An alias that only this container uses (--link name:alias); the first one counts.
+			name, alias := splitLink(l)
+			if alias = strings.ToLower(alias); scope.Links[alias] == "" {
+				scope.Links[alias] = strings.ToLower(name)
 			}
 		}
 	}
-	return ""
+	return scope
 }
 
-// Servers are those outside. A container that only has internal networks has none.
-func (s source) Servers() []dns.Server {
-	s.sb.shared.mu.Lock()
-	out := slices.ContainsFunc(s.sb.endpoints, func(e *endpoint) bool { return !e.network.Internal })
-	own := s.sb.networkServers()
-	s.sb.shared.mu.Unlock()
+// servers are those outside. A container that only has internal networks has none.
+func (sb *sandbox) servers() []dns.Server {
+	sb.shared.mu.Lock()
+	out := slices.ContainsFunc(sb.endpoints, func(e *endpoint) bool { return !e.network.Internal })
+	own := sb.networkServers()
+	sb.shared.mu.Unlock()
 	if !out {
 		return nil
 	}
-	if len(s.sb.DNS.DNS) == 0 && len(own) > 0 {
+	if len(sb.DNS.DNS) == 0 && len(own) > 0 {
 		return own
 	}
 	var list []dns.Server
-	for _, ip := range s.sb.shared.resolvConf(s.sb.DNS).Servers {
+	for _, ip := range sb.shared.resolvConf(sb.DNS).Servers {
 		// What the user named for the container is reached as the container would.
-		inside := len(s.sb.DNS.DNS) > 0 && !ip.IsLoopback()
+		inside := len(sb.DNS.DNS) > 0 && !ip.IsLoopback()
 		list = append(list, dns.Server{Addr: netip.AddrPortFrom(ip, 53), Inside: inside})
 	}
 	return list
@@ -239,6 +237,7 @@ func (ss *Sandboxes) Relink(_ context.Context, id core.ContainerID, links []stri
 	ss.mu.Lock()
 	sb.DNS.Links = links
 	ss.mu.Unlock()
+	sb.tellResolver()
 	return sb.writeHosts()
 }
 

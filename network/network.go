@@ -93,12 +93,14 @@ type shared struct {
 	stop     context.CancelFunc
 
 	updating sync.Mutex // one update of a network at a time; taken before the sandboxes' op
+	mending  sync.Mutex // one bridge is made again at a time; taken before mu
 
 	mu        sync.Mutex // guards all below; never held while the kernel is asked
 	networks  map[core.NetworkID]*network
 	sandboxes map[core.ContainerID]*sandbox
 	// collisions are the networks that overlap with routes of the host, as warnings.
 	collisions []string
+	making     map[core.NetworkID]*network // written down, and not there yet
 }
 
 // names of what an instance owns on the host.
@@ -125,7 +127,7 @@ func (o Options) names() names {
 func New(ctx context.Context, options Options) (_ *Organ, err error) {
 	s := &shared{
 		options: options, log: options.Log, names: options.names(), book: ports.NewBook(),
-		networks: map[core.NetworkID]*network{}, sandboxes: map[core.ContainerID]*sandbox{},
+		networks: map[core.NetworkID]*network{}, sandboxes: map[core.ContainerID]*sandbox{}, making: map[core.NetworkID]*network{},
 		upstream: newUpstream(options.ResolvConf), hostV6: hostHasIPv6(),
 	}
 	if s.log == nil {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/berth-engine/berth/core"
+	"github.com/berth-engine/berth/lib/failpoint"
 	"github.com/berth-engine/berth/lib/id"
 	"github.com/berth-engine/berth/linux/link"
 	"github.com/berth-engine/berth/network/bridge"
@@ -215,10 +216,20 @@ func (s *shared) make(ctx context.Context, asked core.Network) (_ *network, err 
 		return nil, err
 	}
 	n.Adopted = n.Name != defaultName && link.Exists(n.Link)
-	if err := s.up(ctx, n); err != nil {
+	if err := s.intend(n); err != nil {
+		return nil, err
+	}
+	if err = s.up(ctx, n); err == nil && !n.Predefined() { // those are made whenever a daemon starts
+		err = failpoint.Hit("network:before-record")
+	}
+	if err != nil {
+		s.mu.Lock()
+		delete(s.making, n.ID)
+		s.mu.Unlock()
 		return nil, err
 	}
 	s.mu.Lock()
+	delete(s.making, n.ID)
 	s.networks[n.ID] = n
 	err = s.save()
 	s.mu.Unlock()
@@ -226,6 +237,26 @@ func (s *shared) make(ctx context.Context, asked core.Network) (_ *network, err 
 		return nil, fmt.Errorf("network %q: %w", n.Name, joinDown(ctx, s, n, err))
 	}
 	return n, nil
+}
+
+// intend writes down that a network is being made. The default one is found by its name, and those that are nothing in the
+// kernel leave nothing there. When that fails later, the next change of the networks strikes the note out, or the next
+// daemon, which finds nothing.
+func (s *shared) intend(n *network) error {
+	if n.Link == "" || n.Name == defaultName {
+		return nil
+	}
+	s.mu.Lock()
+	s.making[n.ID] = n
+	err := s.write(false)
+	if err != nil {
+		delete(s.making, n.ID)
+	}
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return failpoint.Hit("network:before-up")
 }
 
 // announce takes the name of a network that is being made: a placeholder that nobody is shown stands for it.
@@ -268,6 +299,9 @@ func (ns *Networks) Remove(ctx context.Context, id core.NetworkID) error {
 	}
 	if err := ns.down(ctx, n); err != nil {
 		return fmt.Errorf("error while removing network: %w", err)
+	}
+	if err := failpoint.Hit("network:before-removed"); err != nil {
+		return err
 	}
 	ns.forget(n)
 	ns.mu.Lock()

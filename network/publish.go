@@ -3,7 +3,9 @@ package network
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"slices"
 
@@ -98,62 +100,166 @@ func (s *shared) hostAddrs(ip netip.Addr) []netip.Addr {
 	return []netip.Addr{netip.IPv4Unspecified()}
 }
 
-// publish takes the ports and leads them to the container, through its gateways. Without a gateway there is no way
-// in either.
+// publish makes what is taken on the host agree with the bindings and the gateways: a port that is already held stays so,
+// with the connections through it. Without a gateway there is no way in either. It is all or nothing: an error leaves
+// what was published before.
 func (sb *sandbox) publish(ctx context.Context) error {
 	v4, v6 := sb.gateways()
 	gateway := cmp.Or(v4, v6)
-	if gateway == nil || !gateway.network.Publishes {
+	var list []wanted
+	if gateway != nil && gateway.network.Publishes {
+		var err error
+		if list, err = sb.wanted(gateway.network.HostIP); err != nil {
+			return publishError(sb, gateway, err)
+		}
+	}
+	if len(list)+len(sb.published.leases)+len(sb.published.rules)+len(sb.direct(v4, v6)) == 0 {
 		return nil
 	}
-	list, err := sb.wanted(gateway.network.HostIP)
+	x := exchange{book: sb.shared.book}
+	missing := x.keep(list, sb.published.leases)
+	err := x.take(ctx, missing)
 	if err == nil {
-		err = sb.take(ctx, list)
+		next := &published{leases: slices.Concat(x.kept, x.taken)}
+		next.rules = sb.rules(next.leases, v4, v6)
+		if err = sb.shared.firewall.Replace(ctx, firewall.State{Publications: sb.published.rules}, firewall.State{Publications: next.rules}); err == nil {
+			before := sb.published
+			sb.published = next
+			sb.forward(ctx, v4, v6)
+			x.finish()
+			forgetFlows(sb.shared.log, moved(before.rules, next.rules))
+			return nil
+		}
 	}
-	if err != nil {
-		return sb.publishError(gateway, err)
+	// What is left of what was published before is what the packet filter was told.
+	if lost := x.undo(ctx); lost != nil {
+		err = errors.Join(err, lost)
 	}
-	if err := sb.redirect(ctx, v4, v6); err != nil {
-		return sb.publishError(gateway, err)
-	}
-	return nil
+	sb.published.leases = slices.Concat(x.before, x.again)
+	return publishError(sb, gateway, err)
 }
 
-func (sb *sandbox) publishError(e *endpoint, err error) error {
+func publishError(sb *sandbox, e *endpoint, err error) error {
+	if e == nil {
+		return fmt.Errorf("withdraw the published ports of %s: %w", sb.Name, err)
+	}
 	return fmt.Errorf("driver failed programming external connectivity on endpoint %s (%s): %w", sb.Name, e.EndpointID, err)
 }
 
-// take takes ports of the host.
-func (sb *sandbox) take(ctx context.Context, list []wanted) error {
+// Publish makes the published ports of an open sandbox those of the specification and gives what is held then. An error
+// leaves those that were.
+func (ss *Sandboxes) Publish(ctx context.Context, spec core.Sandbox) ([]core.PublishedPort, error) {
+	sb := ss.sandbox(spec.Container)
+	if sb == nil {
+		return nil, core.NotRunning(spec.Container)
+	}
+	sb.op.Lock()
+	defer sb.op.Unlock()
+	if sb.closed {
+		return nil, core.NotRunning(spec.Container)
+	}
+	before := sb.Sandbox
+	sb.Ports, sb.Exposed, sb.PublishAll = spec.Ports, spec.Exposed, spec.PublishAll
+	if err := sb.publish(ctx); err != nil {
+		sb.Ports, sb.Exposed, sb.PublishAll = before.Ports, before.Exposed, before.PublishAll
+		return nil, err
+	}
+	return sb.published.ports(), nil
+}
+
+// exchange is the way from the ports that a sandbox holds to those that it shall hold.
+type exchange struct {
+	book   *ports.Book
+	before []lease // what it held, but for what is in way
+	kept   []lease // of these, what stays; the container's port may be another one
+	gone   []lease // of these, what goes
+	way    []lease // what goes too, and had to be given back first, because what is to be taken overlaps it
+	again  []lease // what of way was taken again, after a failure
+	taken  []lease
+}
+
+// keep finds what can stay and gives what is missing then.
+func (x *exchange) keep(list []wanted, held []lease) (missing []wanted) {
+	x.before, x.gone = held, slices.Clone(held)
+	// Who asks for little choice chooses first; who leaves it to us takes what is left of its own.
+	list = slices.Clone(list)
+	slices.SortStableFunc(list, func(a, b wanted) int { return cmp.Compare(a.end-a.begin, b.end-b.begin) })
+	for _, fits := range []func(w wanted, l lease) bool{
+		func(w wanted, l lease) bool { return w.begin != 0 && l.port == w.port },
+		func(w wanted, l lease) bool { return w.begin != 0 && l.port.Protocol == w.port.Protocol },
+		func(w wanted, l lease) bool { return w.begin == 0 && l.port == w.port },
+	} {
+		missing = nil
+		for _, w := range list {
+			i := slices.IndexFunc(x.gone, func(l lease) bool {
+				return fits(w, l) && slices.Equal(l.Addrs, w.addrs) && (w.begin == 0 || w.begin <= l.Lease.Port && l.Lease.Port <= w.end)
+			})
+			if i < 0 {
+				missing = append(missing, w)
+				continue
+			}
+			x.kept = append(x.kept, lease{x.gone[i].Lease, w.port})
+			x.gone = slices.Delete(x.gone, i, i+1)
+		}
+		list = missing
+	}
+	return missing
+}
+
+// take takes ports of the host, or none. What is in the way of them and goes anyhow is given back before.
+func (x *exchange) take(ctx context.Context, list []wanted) error {
+	inWay := func(l lease) bool {
+		return slices.ContainsFunc(list, func(w wanted) bool {
+			return l.port.Protocol == w.port.Protocol && w.begin <= l.Lease.Port && l.Lease.Port <= w.end
+		})
+	}
+	for _, l := range x.gone {
+		if inWay(l) {
+			x.way = append(x.way, lease{&ports.Lease{Port: l.Lease.Port, Addrs: slices.Clone(l.Addrs)}, l.port})
+			x.before = slices.DeleteFunc(slices.Clone(x.before), func(o lease) bool { return o.Lease == l.Lease })
+			l.Close()
+		}
+	}
 	for _, w := range list {
-		l, err := sb.shared.book.Take(ctx, w.port.Protocol, w.addrs, w.begin, w.end)
+		l, err := x.book.Take(ctx, w.port.Protocol, w.addrs, w.begin, w.end)
 		if err != nil {
 			return err
 		}
-		sb.published.leases = append(sb.published.leases, lease{l, w.port})
+		x.taken = append(x.taken, lease{l, w.port})
 	}
 	return nil
 }
 
-// redirect tells the packet filter where the taken ports lead, and forwards what it can't redirect.
-func (sb *sandbox) redirect(ctx context.Context, v4, v6 *endpoint) error {
-	rules := sb.rules(v4, v6)
-	if len(rules) == 0 && len(sb.published.leases) == 0 {
-		return nil
+// finish gives back what is not held any more.
+func (x *exchange) finish() {
+	for _, l := range x.gone {
+		l.Close()
 	}
-	if err := sb.shared.firewall.Add(ctx, firewall.State{Publications: rules}); err != nil {
-		return err
-	}
-	sb.published.rules = rules
-	sb.forward(ctx, v4, v6)
-	sb.forgetFlows()
-	return nil
 }
 
-// rules is what the packet filter shall do for the taken ports.
-func (sb *sandbox) rules(v4, v6 *endpoint) []firewall.Publication {
+// undo gives back what was taken, and takes again what was in the way. The error says what another program took in
+// that moment.
+func (x *exchange) undo(ctx context.Context) error {
+	for _, l := range x.taken {
+		l.Close()
+	}
+	ctx, cancel := undoing(ctx)
+	defer cancel()
+	var errs []error
+	for _, l := range x.way {
+		again, err := x.book.Keep(ctx, l.port.Protocol, l.Addrs, l.Lease.Port)
+		if again != nil {
+			x.again = append(x.again, lease{again, l.port})
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// rules is what the packet filter shall do for taken ports, and for those that are reached by routing.
+func (sb *sandbox) rules(leases []lease, v4, v6 *endpoint) []firewall.Publication {
 	rules := sb.direct(v4, v6)
-	for _, l := range sb.published.leases {
+	for _, l := range leases {
 		for _, ip := range l.Addrs {
 			to, trusting := netip.Addr{}, false
 			switch {
@@ -188,16 +294,35 @@ func (sb *sandbox) forward(ctx context.Context, v4, v6 *endpoint) {
 	}
 }
 
+// moved are the publications that are in one list alone.
+func moved(before, after []firewall.Publication) []firewall.Publication {
+	count := make(map[firewall.Publication]int, len(before)+len(after))
+	for _, p := range slices.Concat(before, after) {
+		count[p]++
+	}
+	var once []firewall.Publication
+	for p, n := range count {
+		if n == 1 {
+			once = append(once, p)
+		}
+	}
+	return once
+}
+
 // forgetFlows makes UDP packets that are on their way to a port's last owner find the new one.
-func (sb *sandbox) forgetFlows() {
-	for _, l := range sb.published.leases {
-		if l.port.Protocol != core.UDP {
-			continue
+func forgetFlows(log *slog.Logger, list []firewall.Publication) {
+	var numbers []uint16
+	for _, p := range list {
+		if p.Protocol == nft.UDP && !slices.Contains(numbers, p.HostPort) {
+			numbers = append(numbers, p.HostPort)
 		}
-		// A flow that was gone by itself meanwhile ends the sweep early; what is left then ages out.
-		if err := link.ForgetFlows(l.Lease.Port); err != nil {
-			sb.shared.log.Debug("a published port may see packets of its last owner", "error", err)
-		}
+	}
+	if len(numbers) == 0 {
+		return
+	}
+	// A flow that was gone by itself meanwhile ends the sweep early; what is left then ages out.
+	if err := link.ForgetFlows(numbers...); err != nil {
+		log.Debug("a published port may see packets of its last owner", "error", err)
 	}
 }
 
@@ -206,8 +331,8 @@ func (sb *sandbox) withdraw(ctx context.Context) error {
 	var err error
 	if len(sb.published.rules) > 0 {
 		err = sb.shared.firewall.Delete(ctx, firewall.State{Publications: sb.published.rules})
+		forgetFlows(sb.shared.log, sb.published.rules)
 		sb.published.rules = nil
-		sb.forgetFlows()
 	}
 	sb.published.close()
 	return err

@@ -121,6 +121,20 @@ func (r *ready) take(ctx context.Context, k kind) (*place, error) {
 	}
 }
 
+// renew gives the places up that are on a bridge, and makes others.
+func (r *ready) renew() {
+	for range len(r.places[attached]) {
+		select {
+		case p := <-r.places[attached]:
+			if err := p.close(); err != nil {
+				r.shared.log.Debug("give a ready namespace up", "error", err)
+			}
+		default: // somebody took it
+		}
+	}
+	r.refill()
+}
+
 // close gives all places up. Closing twice is harmless.
 func (r *ready) close() {
 	r.stop()

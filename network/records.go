@@ -25,22 +25,30 @@ type record struct {
 	core.Network
 	Bridge  string `json:",omitempty"`
 	Adopted bool   `json:",omitempty"`
+	// Making: the network is not there yet. The daemon that reads this died in between, and what is in the kernel goes.
+	Making bool `json:",omitempty"`
 }
 
 // save writes the networks down; the caller holds mu.
-func (s *shared) save() error {
+func (s *shared) save() error { return s.write(true) }
+
+// write is save; what need not outlive the machine need not be on the disk at once.
+func (s *shared) write(durable bool) error {
 	var list []record
 	for _, n := range s.networks {
 		if n.driver != nil {
-			list = append(list, record{n.Network.Network, n.Link, n.Adopted})
+			list = append(list, record{n.Network.Network, n.Link, n.Adopted, false})
 		}
+	}
+	for _, n := range s.making {
+		list = append(list, record{n.Network.Network, n.Link, n.Adopted, true})
 	}
 	slices.SortFunc(list, func(a, b record) int { return strings.Compare(a.Name, b.Name) })
 	data, err := json.MarshalIndent(list, "", "\t")
 	if err != nil {
 		return fmt.Errorf("write the networks down: %w", err)
 	}
-	if err := atomicfile.WriteFile(filepath.Join(s.options.Dir, records), data, 0o600, true); err != nil {
+	if err := atomicfile.WriteFile(filepath.Join(s.options.Dir, records), data, 0o600, durable); err != nil {
 		return fmt.Errorf("write the networks down: %w", err)
 	}
 	return nil
@@ -65,6 +73,12 @@ func (s *shared) load(ctx context.Context) error {
 		n := &network{Network: driver.Network{Network: r.Network, Link: r.Bridge, Adopted: r.Adopted}}
 		if n.driver, err = s.driverFor(n.Driver); err != nil {
 			return fmt.Errorf("network %q: %w", n.Name, err)
+		}
+		if r.Making {
+			if err := n.driver.Down(ctx, &n.Network); err != nil {
+				return fmt.Errorf("unmake the network %q, which was half made: %w", n.Name, err)
+			}
+			continue
 		}
 		if n.Name == defaultName {
 			s.last = r.Network

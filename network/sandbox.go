@@ -238,6 +238,11 @@ func (e *endpoint) releaseAddresses() {
 // batch inside; everything else was made in advance.
 func (sb *sandbox) connect(ctx context.Context) error {
 	s := sb.shared
+	for _, e := range sb.endpoints {
+		if err := s.whole(ctx, e.network); err != nil {
+			return err
+		}
+	}
 	k := attached
 	switch {
 	case len(sb.endpoints) == 0 || !sb.endpoints[0].network.Pairs:
@@ -492,8 +497,8 @@ func (sb *sandbox) close(ctx context.Context) error {
 		if e.network.zone != nil {
 			e.network.zone.Remove(e.EndpointID)
 		}
-		if e.host != "" {
-			ports.Retire(e.host)
+		if port, err := link.Find(e.host); err == nil { // else it is gone already, or there never was one
+			ports.Retire(port.Index)
 		}
 	}
 	// The interfaces go with the namespace, but not at once, and removing them here would wait for the kernel some

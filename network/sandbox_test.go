@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/miekg/dns"
@@ -28,7 +29,8 @@ func ask(t testing.TB, ns *os.File, name string, typ uint16) ([]string, int) {
 	t.Helper()
 	q := new(dns.Msg).SetQuestion(dns.Fqdn(name), typ)
 	var reply *dns.Msg
-	check(t, netns.Do(ns, func() (err error) { reply, err = dns.Exchange(q, "127.0.0.11:53"); return err }))
+	client := dns.Client{Timeout: 20 * time.Second}
+	check(t, netns.Do(ns, func() (err error) { reply, _, err = client.Exchange(q, "127.0.0.11:53"); return err }))
 	var list []string
 	for _, rr := range reply.Answer {
 		switch rr := rr.(type) {
@@ -148,7 +150,7 @@ func TestConnectAndDisconnectOfARunningContainer(t *testing.T) {
 	expect(t, "before", get(t, b.NS, "tcp", addr), "")
 	expect(t, "published before", get(t, nil, "tcp", hostLoopback+":8080"), "")
 
-	e, err := o.Sandboxes.Connect(t.Context(), b.spec.Container, "back", core.Endpoint{Aliases: []string{"bee"}})
+	e, _, err := o.Sandboxes.Connect(t.Context(), b.spec.Container, "back", core.Endpoint{Aliases: []string{"bee"}})
 	check(t, err)
 	expect(t, "interface", e.Interface, "eth1")
 	expect(t, "connected", get(t, b.NS, "tcp", addr), "peer "+e.Address.Addr().String())
@@ -160,18 +162,29 @@ func TestConnectAndDisconnectOfARunningContainer(t *testing.T) {
 	if !strings.Contains(string(hosts), e.Address.Addr().String()+"\tb\n") {
 		t.Errorf("hosts: %s", hosts)
 	}
-	_, err = o.Sandboxes.Connect(t.Context(), b.spec.Container, "back", core.Endpoint{})
+	_, _, err = o.Sandboxes.Connect(t.Context(), b.spec.Container, "back", core.Endpoint{})
 	if !errdefs.IsPermissionDenied(err) {
 		t.Errorf("connected twice: %v", err)
 	}
-	_, err = o.Sandboxes.Connect(t.Context(), b.spec.Container, core.NetworkBridge, core.Endpoint{GwPriority: 1})
+	_, _, err = o.Sandboxes.Connect(t.Context(), b.spec.Container, core.NetworkBridge, core.Endpoint{GwPriority: 1})
 	check(t, err)
 	expect(t, "published through the preferred gateway", get(t, nil, "tcp", hostLoopback+":8080"), "b 172.17.0.1")
-	check(t, o.Sandboxes.Disconnect(t.Context(), b.spec.Container, core.NetworkBridge))
+	ports, err := o.Sandboxes.Disconnect(t.Context(), b.spec.Container, core.NetworkBridge)
+	check(t, err)
+	if len(ports) != 2 {
+		t.Errorf("still published: %v", ports)
+	}
 	expect(t, "published through the first gateway again", get(t, nil, "tcp", hostLoopback+":8080"), "b "+e.Gateway.String())
-	check(t, o.Sandboxes.Disconnect(t.Context(), b.spec.Container, "back"))
+	ports, err = o.Sandboxes.Disconnect(t.Context(), b.spec.Container, "back")
+	check(t, err)
+	if len(ports) != 0 {
+		t.Errorf("still published without a way in: %v", ports)
+	}
+	free, err := net.Listen("tcp", hostLoopback+":8080")
+	check(t, err)
+	check(t, free.Close())
 	expect(t, "after", get(t, b.NS, "tcp", addr), "")
-	if err := o.Sandboxes.Disconnect(t.Context(), b.spec.Container, "back"); !errdefs.IsPermissionDenied(err) {
+	if _, err := o.Sandboxes.Disconnect(t.Context(), b.spec.Container, "back"); !errdefs.IsPermissionDenied(err) {
 		t.Errorf("disconnected twice: %v", err)
 	}
 }

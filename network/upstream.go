@@ -4,20 +4,33 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/berth-engine/berth/core"
 	"github.com/berth-engine/berth/network/files"
 )
 
-// upstream is the host's resolv.conf, read again when it changed.
+// upstream is what the host asks: its resolv.conf, or what is behind the stub that this names.
 type upstream struct {
-	path string
+	mu     sync.Mutex // guards both
+	conf   watched
+	behind watched // path "": a stub is a server like any other
+}
 
-	mu    sync.Mutex // guards all below
-	conf  files.ResolvConf
-	mtime time.Time
-	size  int64
+// watched is a file that is read again when it changed.
+type watched struct {
+	path string
+	conf files.ResolvConf
+	last stamp
+}
+
+// stamp tells a file that was changed, in place or by another one under its name.
+type stamp struct {
+	device, inode uint64
+	size          int64
+	modified      time.Time
+	changed       syscall.Timespec
 }
 
 // Where systemd-resolved keeps the servers behind its stub, and what the stub is.
@@ -29,33 +42,38 @@ const (
 
 func newUpstream(path string) *upstream {
 	if path != "" {
-		return &upstream{path: path}
+		return &upstream{conf: watched{path: path}}
 	}
-	data, err := os.ReadFile(hostConf)
-	if err == nil {
-		servers := files.Parse(data).Servers
-		if len(servers) == 1 && servers[0].String() == resolvedStub {
-			return &upstream{path: resolvedConf}
-		}
-	}
-	return &upstream{path: hostConf}
+	return &upstream{conf: watched{path: hostConf}, behind: watched{path: resolvedConf}}
 }
 
-// get gives what the file says now. One that is not there says nothing.
+// get gives what the files say now. One that is not there says nothing.
 func (u *upstream) get() files.ResolvConf {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	info, err := os.Stat(u.path)
-	if err != nil {
-		u.conf, u.mtime = files.ResolvConf{}, time.Time{}
-		return u.conf
-	}
-	if !info.ModTime().Equal(u.mtime) || info.Size() != u.size {
-		if data, err := os.ReadFile(u.path); err == nil {
-			u.conf, u.mtime, u.size = files.Parse(data), info.ModTime(), info.Size()
+	conf, _ := u.conf.get()
+	if u.behind.path != "" && len(conf.Servers) == 1 && conf.Servers[0].String() == resolvedStub {
+		if behind, ok := u.behind.get(); ok {
+			return behind
 		}
 	}
-	return u.conf
+	return conf
+}
+
+// get reads the file if it must; false: it is not there.
+func (w *watched) get() (files.ResolvConf, bool) {
+	info, err := os.Stat(w.path)
+	if err != nil {
+		w.conf, w.last = files.ResolvConf{}, stamp{}
+		return w.conf, false
+	}
+	stat := info.Sys().(*syscall.Stat_t)
+	if now := (stamp{stat.Dev, stat.Ino, info.Size(), info.ModTime(), stat.Ctim}); now != w.last {
+		if data, err := os.ReadFile(w.path); err == nil {
+			w.conf, w.last = files.Parse(data), now
+		}
+	}
+	return w.conf, true
 }
 
 // resolvConf is what a container asks before any change for its network: the host's words, the daemon's and its own

@@ -95,10 +95,10 @@ func (h containers) update(c *call) error {
 	if err != nil {
 		return err
 	}
-	resources, policy, err := wire.DecodeUpdate(body, c.version)
+	request, err := wire.DecodeUpdate(body, c.version)
 	if err != nil {
 		return err
 	}
-	warnings, err := h.port.Update(c.lasting(), c.container(), resources, policy)
-	return c.reply(wire.UpdateResponse(warnings), err)
+	result, err := h.port.Update(c.lasting(), c.container(), request)
+	return c.reply(wire.UpdateResponse(request, result), err)
 }

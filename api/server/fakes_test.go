@@ -92,8 +92,11 @@ func (f fakeContainers) Prune(_ context.Context, filters core.Filters) (core.Pru
 	return core.Pruned{Deleted: []string{"c1"}, Reclaimed: 7}, f.note("prune %v", filters)
 }
 
-func (f fakeContainers) Update(_ context.Context, ref string, r core.Resources, p *core.RestartPolicy) ([]string, error) {
-	return nil, f.note("update %s memory=%d policy=%v", ref, r.Memory, p)
+func (f fakeContainers) Update(_ context.Context, ref string, r core.UpdateRequest) (core.UpdateResult, error) {
+	if r.Ports() {
+		return core.UpdateResult{Bindings: r.Publish}, f.note("update %s publish=%v unpublish=%v", ref, r.Publish, r.Unpublish)
+	}
+	return core.UpdateResult{}, f.note("update %s memory=%d policy=%v", ref, r.Resources.Memory, r.Policy)
 }
 
 func (f fakeLifecycle) Start(_ context.Context, ref string) error { return f.note("start %s", ref) }

@@ -19,8 +19,8 @@ type Containers interface {
 	Rename(ctx context.Context, ref, name string) error
 	Remove(ctx context.Context, ref string, options core.RemoveOptions) error
 	Prune(ctx context.Context, filters core.Filters) (core.Pruned, error)
-	// Update changes limits and restart policy; nil fields stay as they are.
-	Update(ctx context.Context, ref string, resources core.Resources, policy *core.RestartPolicy) (warnings []string, err error)
+	// Update changes limits, restart policy and published ports.
+	Update(ctx context.Context, ref string, request core.UpdateRequest) (core.UpdateResult, error)
 }
 
 // Lifecycle is what the API needs of the engine to start and end containers. "Already so" is core.NotModified.

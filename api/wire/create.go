@@ -270,27 +270,39 @@ func notOnLinux(r *container.Resources) (warnings []string, err error) {
 	return warnings, nil
 }
 
-// DecodeUpdate reads the body of POST /containers/{id}/update. policy is nil when the request names none.
-func DecodeUpdate(body []byte, version Version) (resources core.Resources, policy *core.RestartPolicy, err error) {
-	var shape container.UpdateConfig
+// updateBody is the body of POST /containers/{id}/update: Docker's fields, and two of our own that its clients never send.
+type updateBody struct {
+	container.UpdateConfig
+	// PublishPorts are bindings that come, in the shape of HostConfig.PortBindings; UnpublishPorts are bindings that go, an
+	// empty list standing for all of that port.
+	PublishPorts, UnpublishPorts network.PortMap
+}
+
+// DecodeUpdate reads the body of POST /containers/{id}/update.
+func DecodeUpdate(body []byte, version Version) (request core.UpdateRequest, err error) {
+	var shape updateBody
 	if err := decodeOptional(body, &shape); err != nil {
-		return resources, nil, err
+		return request, err
 	}
 	if version.Before(55) {
 		shape.BlkioWeightDevice, shape.BlkioDeviceReadBps, shape.BlkioDeviceWriteBps = nil, nil, nil
 		shape.BlkioDeviceReadIOps, shape.BlkioDeviceWriteIOps = nil, nil
 	}
 	if _, err := notOnLinux(&shape.Resources); err != nil {
-		return resources, nil, err
+		return request, err
 	}
 	if limit := shape.PidsLimit; limit != nil && *limit <= 0 {
 		shape.PidsLimit = new(int64) // unlimited
 	}
 	if shape.RestartPolicy.Name != "" {
 		p := restartPolicyFrom(shape.RestartPolicy)
-		policy = &p
+		request.Policy = &p
 	}
-	return resourcesFrom(&shape.Resources), policy, nil
+	request.Resources = resourcesFrom(&shape.Resources)
+	if request.Publish, err = portBindingsFrom(shape.PublishPorts); err == nil {
+		request.Unpublish, err = portBindingsFrom(shape.UnpublishPorts)
+	}
+	return request, err
 }
 
 // CreateResponse is the answer to POST /containers/create.
@@ -298,7 +310,15 @@ func CreateResponse(id core.ContainerID, warnings []string) any {
 	return container.CreateResponse{ID: string(id), Warnings: list(warnings)}
 }
 
-// UpdateResponse is the answer to POST /containers/{id}/update.
-func UpdateResponse(warnings []string) any {
-	return container.UpdateResponse{Warnings: warnings}
+// UpdateResponse is the answer to POST /containers/{id}/update. Bindings are told to who asked for a change of them, and
+// show that this daemon can do that.
+func UpdateResponse(request core.UpdateRequest, result core.UpdateResult) any {
+	shape := container.UpdateResponse{Warnings: result.Warnings}
+	if !request.Ports() {
+		return shape
+	}
+	return struct {
+		container.UpdateResponse
+		PortBindings network.PortMap
+	}{shape, portBindings(result.Bindings)}
 }

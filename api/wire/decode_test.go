@@ -248,7 +248,7 @@ func FuzzDecoders(f *testing.F) {
 		note := func(err error) { errs = append(errs, err) }
 		_, _, err := DecodeCreate(body, version)
 		note(err)
-		_, _, err = DecodeUpdate(body, version)
+		_, err = DecodeUpdate(body, version)
 		note(err)
 		_, err = DecodeExec(body, version)
 		note(err)

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/network"
 	"github.com/spf13/cobra"
 
 	"github.com/berth-engine/berth/cli/client"
@@ -22,6 +24,7 @@ type updating struct {
 	cpus                                                option.CPUs
 	weights                                             option.Weights
 	readBps, readIOps, writeBps, writeIOps              option.Rates
+	publish, unpublish                                  option.List
 }
 
 // NewUpdate is `update`.
@@ -45,7 +48,7 @@ func NewUpdate(s *session.Session) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return s.Each(args, func(name string) error { return update(cmd.Context(), s, api, name, config) })
+			return s.Each(args, func(name string) error { return apply(cmd.Context(), s, api, name, config) })
 		},
 	}
 	f := cmd.Flags()
@@ -70,14 +73,40 @@ func NewUpdate(s *session.Session) *cobra.Command {
 	f.StringVar(&o.restart, "restart", "", "Restart policy to apply when a container exits")
 	f.Int64Var(&o.pids, "pids-limit", 0, "Tune container pids limit (set -1 for unlimited)")
 	f.Var(&o.cpus, "cpus", "Number of CPUs")
+	f.Var(&o.publish, "publish", "Publish a container's port(s) to the host, while it runs")
+	f.Var(&o.unpublish, "unpublish", "Stop publishing a container's port (80/tcp), or one binding of it (8080:80)")
 	hide(f, "kernel-memory")
 	return cmd
 }
 
-func (o *updating) config(cmd *cobra.Command) (container.UpdateConfig, error) {
+// update is the body of the request: Docker's fields, and two that berthd alone knows.
+type update struct {
+	container.UpdateConfig
+	PublishPorts   network.PortMap `json:",omitempty"`
+	UnpublishPorts network.PortMap `json:",omitempty"` // an empty list: all bindings of that port
+}
+
+// updated is the answer; PortBindings are told by a daemon that can change them.
+type updated struct {
+	container.UpdateResponse
+	PortBindings *network.PortMap
+}
+
+func (o *updating) config(cmd *cobra.Command) (u update, err error) {
+	if _, u.PublishPorts, err = option.Ports(o.publish.Values); err != nil {
+		return u, err
+	}
+	if _, u.UnpublishPorts, err = option.Ports(o.unpublish.Values); err != nil {
+		return u, err
+	}
+	for port, bindings := range u.UnpublishPorts {
+		if slices.ContainsFunc(bindings, func(b network.PortBinding) bool { return b.HostPort == "" && !b.HostIP.IsValid() }) {
+			u.UnpublishPorts[port] = []network.PortBinding{}
+		}
+	}
 	policy, err := option.RestartPolicy(o.restart)
 	if err != nil {
-		return container.UpdateConfig{}, err
+		return u, err
 	}
 	resources := container.Resources{
 		BlkioWeight:        o.blkioWeight,
@@ -102,16 +131,20 @@ func (o *updating) config(cmd *cobra.Command) (container.UpdateConfig, error) {
 	if cmd.Flags().Changed("pids-limit") {
 		resources.PidsLimit = &o.pids
 	}
-	return container.UpdateConfig{Resources: resources, RestartPolicy: policy}, nil
+	u.UpdateConfig = container.UpdateConfig{Resources: resources, RestartPolicy: policy}
+	return u, nil
 }
 
-func update(ctx context.Context, s *session.Session, api *client.Client, name string, config container.UpdateConfig) error {
-	var answer container.UpdateResponse
+func apply(ctx context.Context, s *session.Session, api *client.Client, name string, config update) error {
+	var answer updated
 	if err := api.Post(ctx, path(name, "update"), nil, config, &answer); err != nil {
 		return err
 	}
 	for _, warning := range answer.Warnings {
 		fmt.Fprintln(s.Err, warning)
+	}
+	if len(config.PublishPorts)+len(config.UnpublishPorts) > 0 && answer.PortBindings == nil {
+		return errors.New("this daemon can't change the published ports of a container: they are as they were")
 	}
 	return nil
 }

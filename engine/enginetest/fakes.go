@@ -285,13 +285,28 @@ func (s *Sandboxes) Close(context.Context, core.ContainerID) error {
 }
 
 // Connect gives the endpoint back.
-func (s *Sandboxes) Connect(_ context.Context, _ core.ContainerID, _ string, endpoint core.Endpoint) (core.Endpoint, error) {
-	return endpoint, s.Calls.Note("sandbox connect")
+func (s *Sandboxes) Connect(_ context.Context, _ core.ContainerID, _ string, endpoint core.Endpoint) (core.Endpoint, []core.PublishedPort, error) {
+	return endpoint, nil, s.Calls.Note("sandbox connect")
 }
 
 // Disconnect does nothing.
-func (s *Sandboxes) Disconnect(context.Context, core.ContainerID, string) error {
-	return s.Calls.Note("sandbox disconnect")
+func (s *Sandboxes) Disconnect(context.Context, core.ContainerID, string) ([]core.PublishedPort, error) {
+	return nil, s.Calls.Note("sandbox disconnect")
+}
+
+// Publish holds the ports that are named by number.
+func (s *Sandboxes) Publish(_ context.Context, sandbox core.Sandbox) ([]core.PublishedPort, error) {
+	var held []core.PublishedPort
+	for port, bindings := range sandbox.Ports {
+		for _, b := range bindings {
+			number, err := strconv.ParseUint(b.HostPort, 10, 16)
+			if err != nil {
+				return nil, err
+			}
+			held = append(held, core.PublishedPort{Port: port, HostIP: b.HostIP, HostPort: uint16(number)})
+		}
+	}
+	return held, s.Calls.Note("sandbox publish")
 }
 
 // Rename does nothing.

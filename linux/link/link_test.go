@@ -70,7 +70,11 @@ func TestABatchDoesEverything(t *testing.T) {
 		b.AddAddress(br.Index, netip.MustParsePrefix("fd00::1/64"))
 		b.SetDefaultRoute(br.Index, false, netip.MustParseAddr("10.0.0.2"))
 		b.SetDefaultRoute(br.Index, false, netip.MustParseAddr("10.0.0.3"))
-		b.Retire("veth0")
+		port, err := Find("veth0")
+		if err != nil {
+			return err
+		}
+		b.Retire(port.Index)
 		if err := c.Apply(t.Context(), &b); err != nil {
 			return err
 		}
@@ -114,7 +118,7 @@ func TestABatchDoesEverything(t *testing.T) {
 		b.DeleteAddress(br.Index, netip.MustParsePrefix("10.0.0.1/24"))
 		b.Delete("veth0")
 		b.Delete("veth0")
-		b.Retire("veth0")
+		b.Retire(port.Index)
 		b.Delete("br0")
 		return c.Apply(t.Context(), &b)
 	})

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -150,17 +151,20 @@ func SwitchIPv6(name string, on bool) error {
 	return err
 }
 
-// ForgetFlows makes the kernel forget the UDP flows to a port, so that packets do not go on to where it led before.
-func ForgetFlows(port uint16) error {
-	filter := &netlink.ConntrackFilter{}
-	err := errors.Join(filter.AddProtocol(unix.IPPROTO_UDP), filter.AddPort(netlink.ConntrackOrigDstPort, port))
+// ForgetFlows makes the kernel forget the UDP flows to ports, so that packets do not go on to where these led before.
+func ForgetFlows(ports ...uint16) error {
 	for _, family := range []netlink.InetFamily{unix.AF_INET, unix.AF_INET6} {
-		if err == nil {
-			_, err = netlink.ConntrackDeleteFilters(netlink.ConntrackTable, family, filter)
+		if _, err := netlink.ConntrackDeleteFilters(netlink.ConntrackTable, family, flowsTo(ports)); err != nil {
+			return fmt.Errorf("forget the flows to ports %d: %w", ports, err)
 		}
 	}
-	if err != nil {
-		return fmt.Errorf("forget the flows to port %d: %w", port, err)
-	}
 	return nil
+}
+
+// flowsTo matches UDP flows by the port that they were sent to.
+type flowsTo []uint16
+
+// MatchConntrackFlow is netlink's CustomConntrackFilter.
+func (f flowsTo) MatchConntrackFlow(flow *netlink.ConntrackFlow) bool {
+	return flow.Forward.Protocol == unix.IPPROTO_UDP && slices.Contains(f, flow.Forward.DstPort)
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"net"
 	"net/netip"
+	"strconv"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -11,17 +12,20 @@ import (
 
 // Bridge describes a bridge to be made.
 type Bridge struct {
-	Name string
-	MTU  int
-	MAC  net.HardwareAddr // a bridge without a fixed one changes it with its ports
+	Name  string
+	Index int // its number; 0: the kernel's choice
+	MTU   int
+	MAC   net.HardwareAddr // a bridge without a fixed one changes it with its ports
 }
 
 // AddBridge makes a bridge; one that is there is no error. It is down.
 func (b *Batch) AddBridge(bridge Bridge) {
 	info := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
 	info.AddRtAttr(nl.IFLA_INFO_KIND, []byte("bridge"))
+	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	msg.Index = int32(bridge.Index)
 	parts := []nl.NetlinkRequestData{
-		nl.NewIfInfomsg(unix.AF_UNSPEC),
+		msg,
 		name(bridge.Name),
 		number(unix.IFLA_MTU, bridge.MTU),
 		nl.NewRtAttr(unix.IFLA_ADDRESS, bridge.MAC),
@@ -217,16 +221,17 @@ func broadcast(p netip.Prefix) netip.Addr {
 	return netip.AddrFrom4(ip)
 }
 
-// Retire stops a port of a bridge from carrying anything and forgets what lay behind it. Unlike taking the port
-// away it waits for nothing: the interface itself goes with its namespace. One that is not there is no error.
-func (b *Batch) Retire(link string) {
-	info := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
-	info.AddRtAttr(nl.IFLA_INFO_SLAVE_KIND, []byte("bridge"))
-	data := info.AddRtAttr(nl.IFLA_INFO_SLAVE_DATA, nil)
-	data.AddRtAttr(nl.IFLA_BRPORT_STATE, []byte{0})
-	data.AddRtAttr(nl.IFLA_BRPORT_FLUSH, nil)
-	b.set("retire", link, 0, info)
-	b.ignored[len(b.ignored)-1] = unix.ENODEV
+// Retire stops a port of a bridge, named by its index, from carrying anything and forgets what lay behind it. Unlike
+// taking the port away it waits for nothing: the interface itself goes with its namespace. One that is not there is no
+// error. (It has to be asked of the bridge: after a change of the interface the kernel looks at its carrier, and lets a
+// port that has one carry again.)
+func (b *Batch) Retire(index int) {
+	msg := nl.NewIfInfomsg(unix.AF_BRIDGE)
+	msg.Index = int32(index)
+	info := nl.NewRtAttr(unix.IFLA_PROTINFO|unix.NLA_F_NESTED, nil)
+	info.AddRtAttr(nl.IFLA_BRPORT_STATE, []byte{0})
+	info.AddRtAttr(nl.IFLA_BRPORT_FLUSH, nil)
+	b.add("retire interface "+strconv.Itoa(index), unix.ENODEV, unix.RTM_SETLINK, 0, msg, info)
 }
 
 // RandomMAC is a locally administered hardware address.

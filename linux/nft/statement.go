@@ -51,6 +51,13 @@ func DestinationPort() Load {
 	}}
 }
 
+// SourcePort is the port that a packet comes from.
+func SourcePort() Load {
+	return Load{"th sport", 1, func(r uint32) expr.Any {
+		return &expr.Payload{DestRegister: r, Base: expr.PayloadBaseTransportHeader, Offset: 0, Len: 2}
+	}}
+}
+
 // Destination is the address that a packet goes to.
 func Destination(f Family) Load {
 	if f == IPv6 {
@@ -103,7 +110,7 @@ func IsNot(what Load, value Field) Statement {
 func compare(what Load, value Field, op expr.CmpOp, sign string) Statement {
 	data := []byte(value.data)
 	switch what.text {
-	case "th dport":
+	case "th dport", "th sport":
 		data = data[:2]
 	case "meta l4proto":
 		data = data[:1]
@@ -158,6 +165,29 @@ func bits(text string, key expr.CtKey, mask uint32) Statement {
 		&expr.Ct{Key: key, Register: firstWord},
 		&expr.Bitwise{SourceRegister: firstWord, DestRegister: firstWord, Len: 4, Mask: binaryutil.NativeEndian.PutUint32(mask), Xor: make([]byte, 4)},
 		&expr.Cmp{Op: expr.CmpOpNeq, Register: firstWord, Data: make([]byte, 4)},
+	}}
+}
+
+// Unreachable holds for what ICMP says of packets that can't be delivered.
+func Unreachable() Statement {
+	const unreachable = 3 // ICMP_DEST_UNREACH of linux/icmp.h
+	return Statement{"icmp type destination-unreachable", []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: firstWord},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: firstWord, Data: []byte{unix.IPPROTO_ICMP}},
+		&expr.Payload{DestRegister: firstWord, Base: expr.PayloadBaseTransportHeader, Offset: 0, Len: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: firstWord, Data: []byte{unreachable}},
+	}}
+}
+
+// Reset holds for packets that break a TCP connection off.
+func Reset() Statement {
+	const flags, reset = 13, 4 // RFC 9293, 3.1
+	return Statement{"tcp flags rst", []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: firstWord},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: firstWord, Data: []byte{unix.IPPROTO_TCP}},
+		&expr.Payload{DestRegister: firstWord, Base: expr.PayloadBaseTransportHeader, Offset: flags, Len: 1},
+		&expr.Bitwise{SourceRegister: firstWord, DestRegister: firstWord, Len: 1, Mask: []byte{reset}, Xor: []byte{0}},
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: firstWord, Data: []byte{0}},
 	}}
 }
 

@@ -2,13 +2,16 @@ package nft
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"sync"
 	"syscall"
 
 	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -116,4 +119,37 @@ func (c *Conn) Intact(t Table) (bool, error) {
 		}
 	}
 	return true, nil
+}
+
+// Targets gives where the rules of a table that end with RedirectTo lead, in their order. A table that is not there has
+// none. Only family, name and the names of the chains are looked at.
+func (c *Conn) Targets(t Table) ([]netip.AddrPort, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	table := t.header()
+	var list []netip.AddrPort
+	for _, chain := range t.Chains {
+		rules, err := c.conn.GetRules(table, &nftables.Chain{Table: table, Name: chain.Name})
+		if errors.Is(err, syscall.ENOENT) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("packet filter: %w", err)
+		}
+		for _, rule := range rules {
+			var values [][]byte
+			for _, e := range rule.Exprs {
+				if value, ok := e.(*expr.Immediate); ok {
+					values = append(values, value.Data)
+				}
+			}
+			if len(values) != 2 || len(values[1]) < 2 {
+				continue
+			}
+			if ip, ok := netip.AddrFromSlice(values[0]); ok {
+				list = append(list, netip.AddrPortFrom(ip, binary.BigEndian.Uint16(values[1])))
+			}
+		}
+	}
+	return list, nil
 }

@@ -3,7 +3,9 @@ package bridge
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
+	"net"
 	"net/netip"
 	"os"
 	"slices"
@@ -77,7 +79,7 @@ func (d *Driver) Up(ctx context.Context, n *driver.Network) (err error) {
 	found, err := link.Find(n.Link)
 	switch {
 	case errors.Is(err, link.ErrNotFound):
-		batch.AddBridge(link.Bridge{Name: n.Link, MTU: n.MTU, MAC: link.RandomMAC()})
+		batch.AddBridge(link.Bridge{Name: n.Link, Index: n.Index, MTU: n.MTU, MAC: macOf(n.ID)})
 		batch.Quiet(n.Link)
 	case err != nil:
 		return err
@@ -90,11 +92,24 @@ func (d *Driver) Up(ctx context.Context, n *driver.Network) (err error) {
 	if found, err = link.Find(n.Link); err != nil {
 		return err
 	}
-	n.Index = found.Index
+	if n.Index != found.Index { // one that is made again has the number that it had, which others read meanwhile
+		n.Index = found.Index
+	}
 	if err := d.sysctls(n); err != nil {
 		return err
 	}
 	return d.address(ctx, n)
+}
+
+// macOf is the hardware address of a network's bridge. It follows from the network's ID, so that containers find a bridge
+// that was made again where they knew it.
+func macOf(id core.NetworkID) net.HardwareAddr {
+	mac := link.RandomMAC()
+	if b, err := hex.DecodeString(string(id)); err == nil && len(b) >= len(mac) {
+		copy(mac, b)
+		mac[0] = mac[0]&^1 | 2 // of one machine, and locally administered
+	}
+	return mac
 }
 
 // sysctls of a bridge: 127.0.0.1 may lead to containers (the packet filter keeps others from using it), and routing

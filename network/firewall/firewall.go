@@ -9,6 +9,7 @@ package firewall
 
 import (
 	"context"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -117,8 +118,8 @@ type Firewall struct {
 	conn *nft.Conn
 
 	mu       sync.Mutex // guards all below; held while the kernel is told, so that it sees changes in order
-	state    State
-	whole    bool     // Set said all that should be; until then the kernel may rightly have more
+	state    holding
+	known    bool     // Set said what should be: before that what the kernel has is left alone
 	dropping []string // chains of the host's that drop what containers send and get
 }
 
@@ -128,15 +129,61 @@ func New(name string, host Host) (*Firewall, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Firewall{name: name, host: host, conn: conn}, nil
+	return &Firewall{name: name, host: host, conn: conn, state: hold(State{})}, nil
+}
+
+// holding is what the kernel shall have, in a form in which a change costs what it changes, not what there is.
+type holding struct {
+	networks     map[Network]bool
+	publications map[Publication]bool
+}
+
+func hold(s State) holding {
+	h := holding{map[Network]bool{}, map[Publication]bool{}}
+	h.change(State{}, s)
+	return h
+}
+
+// state is all of it, in no order.
+func (h holding) state() State {
+	return State{slices.Collect(maps.Keys(h.networks)), slices.Collect(maps.Keys(h.publications))}
+}
+
+// change puts one thing in the place of another and gives what that changes.
+func (h holding) change(old, next State) (gone, come State) {
+	gone.Networks, come.Networks = replace(h.networks, old.Networks, next.Networks)
+	gone.Publications, come.Publications = replace(h.publications, old.Publications, next.Publications)
+	return gone, come
+}
+
+func replace[T comparable](held map[T]bool, old, next []T) (gone, come []T) {
+	stays := make(map[T]bool, len(next))
+	for _, v := range next {
+		if stays[v] = true; !held[v] {
+			held[v] = true
+			come = append(come, v)
+		}
+	}
+	for _, v := range old {
+		if held[v] && !stays[v] {
+			delete(held, v)
+			gone = append(gone, v)
+		}
+	}
+	return gone, come
 }
 
 // Set makes the state what it should be, whatever it was.
 func (f *Firewall) Set(ctx context.Context, s State) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.state, f.whole = State{slices.Clone(s.Networks), slices.Clone(s.Publications)}, true
-	return f.conn.Apply(ctx, Tables(f.name, f.host, f.state)...)
+	f.state, f.known = hold(s), true
+	return f.apply(ctx)
+}
+
+// apply tells the kernel everything; the caller holds mu.
+func (f *Firewall) apply(ctx context.Context) error {
+	return f.conn.Apply(ctx, Tables(f.name, f.host, f.state.state())...)
 }
 
 // Repair makes the kernel have the tables again when somebody threw them, or parts of them, away, and finds its way with
@@ -144,16 +191,16 @@ func (f *Firewall) Set(ctx context.Context, s State) error {
 func (f *Firewall) Repair(ctx context.Context) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, t := range Tables(f.name, f.host, f.state) {
-		if !f.whole {
-			break
+	for _, t := range Tables(f.name, f.host, f.state.state()) {
+		if !f.known {
+			break // a daemon that starts has not looked yet who runs: the tables are those of its predecessor
 		}
 		intact, err := f.conn.Intact(t)
 		if err != nil {
 			return err
 		}
 		if !intact {
-			if err := f.conn.Apply(ctx, Tables(f.name, f.host, f.state)...); err != nil {
+			if err := f.apply(ctx); err != nil {
 				return err
 			}
 			break
@@ -163,49 +210,23 @@ func (f *Firewall) Repair(ctx context.Context) error {
 }
 
 // Add adds networks and publications in one transaction.
-func (f *Firewall) Add(ctx context.Context, s State) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	before := f.state
-	f.state = State{slices.Concat(before.Networks, s.Networks), slices.Concat(before.Publications, s.Publications)}
-	if err := f.update(ctx, s, State{}); err != nil {
-		f.state = before
-		return err
-	}
-	return nil
-}
+func (f *Firewall) Add(ctx context.Context, s State) error { return f.Replace(ctx, State{}, s) }
 
 // Delete takes networks and publications away in one transaction. What is not there is no error.
 func (f *Firewall) Delete(ctx context.Context, s State) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var gone State
-	f.state.Networks = slices.DeleteFunc(slices.Clone(f.state.Networks), func(n Network) bool {
-		found := slices.Contains(s.Networks, n)
-		if found {
-			gone.Networks = append(gone.Networks, n)
-		}
-		return found
-	})
-	f.state.Publications = slices.DeleteFunc(slices.Clone(f.state.Publications), func(p Publication) bool {
-		found := slices.Contains(s.Publications, p)
-		if found {
-			gone.Publications = append(gone.Publications, p)
-		}
-		return found
-	})
+	gone, _ := f.state.change(s, State{})
 	return f.update(ctx, State{}, gone)
 }
 
-// Replace puts networks in the place of others in one transaction.
-func (f *Firewall) Replace(ctx context.Context, old, now State) error {
+// Replace puts networks and publications in the place of others in one transaction. What is in both is not touched.
+func (f *Firewall) Replace(ctx context.Context, old, next State) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	before := f.state
-	networks := slices.DeleteFunc(slices.Clone(before.Networks), func(n Network) bool { return slices.Contains(old.Networks, n) })
-	f.state.Networks = append(networks, now.Networks...)
-	if err := f.update(ctx, now, old); err != nil {
-		f.state = before
+	gone, come := f.state.change(old, next)
+	if err := f.update(ctx, come, gone); err != nil {
+		f.state.change(come, gone)
 		return err
 	}
 	return nil
@@ -227,7 +248,7 @@ func (f *Firewall) update(ctx context.Context, come, gone State) error {
 	if f.conn.Update(ctx, changes...) == nil {
 		return nil
 	}
-	return f.conn.Apply(ctx, Tables(f.name, f.host, f.state)...)
+	return f.apply(ctx)
 }
 
 func filled(list []nft.Set) []nft.Set {
@@ -238,7 +259,7 @@ func filled(list []nft.Set) []nft.Set {
 func (f *Firewall) Remove(ctx context.Context) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.state = State{}
+	f.state, f.known = hold(State{}), false
 	if err := f.withdraw(ctx); err != nil {
 		return err
 	}

@@ -26,7 +26,8 @@ import (
 type Book struct {
 	mu    sync.Mutex // guards all below
 	taken map[slot]bool
-	next  uint16 // where the search for a free port of the host's choice goes on
+	some  map[slot]int // by the unspecified address of a family: on how many addresses of it the port is taken
+	next  uint16       // where the search for a free port of the host's choice goes on
 }
 
 // slot is a port of an address; the unspecified address stands for all of its family.
@@ -37,7 +38,7 @@ type slot struct {
 }
 
 // NewBook is a book without entries.
-func NewBook() *Book { return &Book{taken: map[slot]bool{}} }
+func NewBook() *Book { return &Book{taken: map[slot]bool{}, some: map[slot]int{}} }
 
 // Lease is one port number that is taken on some addresses.
 type Lease struct {
@@ -136,25 +137,58 @@ func (b *Book) take(ctx context.Context, protocol core.Protocol, addrs []netip.A
 	return l, nil
 }
 
+// Keep takes one number that this daemon's predecessor, or a moment ago we ourselves, held on the addresses. What another
+// program has taken since is in the lease all the same, without a socket, and the error says so. nil: another container
+// has it.
+func (b *Book) Keep(ctx context.Context, protocol core.Protocol, addrs []netip.Addr, port uint16) (*Lease, error) {
+	l := &Lease{Port: port, book: b, protocol: protocol}
+	var errs []error
+	for _, addr := range addrs {
+		if err := b.enter(protocol, addr, port); err != nil {
+			l.Close()
+			return nil, err
+		}
+		l.Addrs = append(l.Addrs, addr)
+		s, err := bind(ctx, protocol, netip.AddrPortFrom(addr, port))
+		if err != nil {
+			errs = append(errs, fmt.Errorf("failed to bind host port %s/%s: %w", netip.AddrPortFrom(addr, port), protocol, err))
+			continue
+		}
+		l.sockets = append(l.sockets, s)
+	}
+	return l, errors.Join(errs...)
+}
+
 // enter writes a port down, unless it is there: for the address, for all, or, when all are asked for, for any.
 func (b *Book) enter(protocol core.Protocol, addr netip.Addr, port uint16) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	all := netip.IPv4Unspecified()
-	if addr.Is6() {
-		all = netip.IPv6Unspecified()
-	}
-	busy := b.taken[slot{protocol, addr, port}] || b.taken[slot{protocol, all, port}]
-	if addr == all {
-		for s := range b.taken {
-			busy = busy || s.protocol == protocol && s.port == port && s.addr.Is6() == addr.Is6()
-		}
-	}
-	if busy {
+	all := slot{protocol, family(addr), port}
+	if addr == all.addr && b.some[all] > 0 || b.taken[all] || b.taken[slot{protocol, addr, port}] {
 		return fmt.Errorf("Bind for %s failed: %w", netip.AddrPortFrom(addr, port), errTaken)
 	}
 	b.taken[slot{protocol, addr, port}] = true
+	b.some[all]++
 	return nil
+}
+
+// leave strikes a port out.
+func (b *Book) leave(protocol core.Protocol, addr netip.Addr, port uint16) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.taken, slot{protocol, addr, port})
+	all := slot{protocol, family(addr), port}
+	if b.some[all]--; b.some[all] == 0 {
+		delete(b.some, all)
+	}
+}
+
+// family is the unspecified address of the address's family.
+func family(addr netip.Addr) netip.Addr {
+	if addr.Is6() {
+		return netip.IPv6Unspecified()
+	}
+	return netip.IPv4Unspecified()
 }
 
 // bind holds a port with a socket. A kernel without SCTP can't hold such a port and can't use it either.
@@ -239,10 +273,8 @@ func (l *Lease) Close() {
 	// forks holds this lock until then.
 	syscall.ForkLock.RLock()
 	syscall.ForkLock.RUnlock()
-	l.book.mu.Lock()
-	defer l.book.mu.Unlock()
 	for _, addr := range l.Addrs {
-		delete(l.book.taken, slot{l.protocol, addr, l.Port})
+		l.book.leave(l.protocol, addr, l.Port)
 	}
 	l.Addrs, l.sockets = nil, nil
 }

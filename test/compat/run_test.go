@@ -249,6 +249,22 @@ func runPorts(c *cli) {
 	}
 	c.fails(125, "port is already allocated", "run", "--name", "rp-second", "-p", "127.0.0.1:21801:80", "busybox", "sleep", "1000")
 	c.run("rm", "rp-second")
+	// Docker's client shows what Berth's can change while the container runs, and changes none of it.
+	var answer struct {
+		PortBindings map[string][]map[string]string
+	}
+	moved := map[string]any{
+		"PublishPorts":   map[string]any{"80/tcp": []map[string]string{{"HostIp": "127.0.0.1", "HostPort": "21802"}}},
+		"UnpublishPorts": map[string]any{"81/tcp": []any{}},
+	}
+	if err := c.d.Do(http.MethodPost, "/containers/rp-web/update", moved, &answer); err != nil || len(answer.PortBindings["80/tcp"]) != 2 {
+		c.t.Errorf("the update: %v %v", answer, err)
+	}
+	c.run("update", "--restart", "no", "rp-web")
+	c.want("80/tcp -> 127.0.0.1:21801\n80/tcp -> 127.0.0.1:21802", "port", "rp-web")
+	if page, err := get("http://127.0.0.1:21802"); err != nil || page != "welcome\n" {
+		c.t.Errorf("the new port: %q %v", page, err)
+	}
 	c.run("stop", "-t", "0", "rp-web")
 	if page, err := get("http://127.0.0.1:21801"); err == nil {
 		c.t.Errorf("a stopped container answers %q", page)

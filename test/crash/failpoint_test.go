@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -84,12 +86,19 @@ func scenario(d *daemon.Daemon) error {
 	}
 	for _, do := range []func() error{
 		post("/networks/create", map[string]any{"Name": "sea"}),
+		post("/networks/create", map[string]any{"Name": "strait"}),
 		post("/containers/create?name=web", web(d, false)),
 		look("/containers/web/archive?path=/etc"),
 		post("/containers/web/start", nil),
 		look("/containers/web/export"),
 		func() error { return run(d, "web", "true") },
 		post("/commit?container=web&repo=made", nil),
+		post("/networks/strait/connect", map[string]any{"Container": "web", "EndpointConfig": map[string]any{"GwPriority": 9}}),
+		post("/networks/sea/disconnect", map[string]any{"Container": "web"}),
+		post("/networks/sea/connect", map[string]any{"Container": "web"}),
+		post("/networks/strait/disconnect", map[string]any{"Container": "web"}),
+		post("/containers/web/update", bindings(d, "PublishPorts", extraPort)),
+		post("/containers/web/update", bindings(d, "UnpublishPorts", extraPort)),
 		post("/containers/web/stop?t=0", nil),
 		post("/containers/web/start", nil),
 		post("/containers/web/restart?t=0", nil),
@@ -106,12 +115,23 @@ func scenario(d *daemon.Daemon) error {
 		post("/containers/brief/wait?condition=removed", nil),
 		remove("/volumes/hold"),
 		remove("/networks/sea"),
+		remove("/networks/strait"),
 	} {
 		if err := do(); err != nil && !strings.Contains(err.Error(), " 404 ") {
 			return err // 404: `wait` came after the container was gone
 		}
 	}
 	return nil
+}
+
+// extraPort is added to a daemon's port for a second one, which is published and unpublished while the container runs.
+const extraPort = 500
+
+// bindings is a body that names a port of the daemon's for the container's port 80.
+func bindings(d *daemon.Daemon, field string, extra int) map[string]any {
+	return map[string]any{field: map[string]any{
+		"80/tcp": []map[string]string{{"HostIp": "127.0.0.1", "HostPort": strconv.Itoa(firstPort + extra + d.Number())}},
+	}}
 }
 
 // welcome is a shell's command that serves a page and says when.
@@ -126,7 +146,7 @@ func web(d *daemon.Daemon, autoRemove bool) map[string]any {
 		"Volumes":      map[string]any{"/nameless": struct{}{}},
 		"HostConfig": map[string]any{
 			"NetworkMode": "sea", "Binds": []string{"hold:/hold"}, "AutoRemove": autoRemove,
-			"PortBindings": map[string]any{"80/tcp": []map[string]string{{"HostIp": "127.0.0.1", "HostPort": strconv.Itoa(firstPort + d.Number())}}},
+			"PortBindings": bindings(d, "PortBindings", 0)["PortBindings"],
 		},
 	}
 }
@@ -152,8 +172,12 @@ type shown struct {
 		ExitCode  int
 		StartedAt time.Time
 	}
+	HostConfig struct {
+		PortBindings map[string][]struct{ HostPort string }
+	}
 	NetworkSettings struct {
-		Ports map[string][]struct{ HostPort string }
+		Networks map[string]struct{ IPAddress, Gateway string }
+		Ports    map[string][]struct{ HostPort string }
 	}
 }
 
@@ -174,25 +198,62 @@ func containers(d *daemon.Daemon) ([]shown, error) {
 	return all, nil
 }
 
-// fetch gets the page of a container over its published port, once it says that it serves it.
+// fetch gets the page of a container over each of its published ports, once it says that it serves it. They must be those
+// of its definition.
 func fetch(d *daemon.Daemon, c shown) error {
 	ports := c.NetworkSettings.Ports["80/tcp"]
-	if len(ports) != 1 {
-		return fmt.Errorf("its published ports are %v", c.NetworkSettings.Ports)
+	if len(ports) == 0 || !reflect.DeepEqual(ports, c.HostConfig.PortBindings["80/tcp"]) {
+		return fmt.Errorf("its published ports are %v, and shall be %v", c.NetworkSettings.Ports, c.HostConfig.PortBindings)
 	}
 	if err := d.Follow(c.ID, c.State.StartedAt, "ready"); err != nil {
 		return err
 	}
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 20 * time.Second}
-	answer, err := client.Get("http://127.0.0.1:" + ports[0].HostPort)
-	if err != nil {
-		return err
+	for _, port := range ports {
+		answer, err := client.Get("http://127.0.0.1:" + port.HostPort)
+		if err != nil {
+			return err
+		}
+		page, err := io.ReadAll(answer.Body)
+		if err == nil && string(page) != "ahoy\n" {
+			err = fmt.Errorf("its page is %q", page)
+		}
+		if err = errors.Join(err, answer.Body.Close()); err != nil {
+			return err
+		}
 	}
-	page, err := io.ReadAll(answer.Body)
-	if err == nil && string(page) != "ahoy\n" {
-		err = fmt.Errorf("its page is %q", page)
+	return nil
+}
+
+// connected checks that the kernel has the interfaces, addresses and the default route that the daemon says a container has,
+// and no others.
+func connected(c shown) error {
+	read := func(name string) string {
+		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/%s", c.State.Pid, name))
+		if err != nil {
+			return err.Error()
+		}
+		return string(data)
 	}
-	return errors.Join(err, answer.Body.Close())
+	devices, addresses, routes := read("dev"), read("fib_trie"), read("route")
+	var errs []error
+	// Two lines of titles, and the loopback.
+	if have, want := strings.Count(devices, "\n")-3, len(c.NetworkSettings.Networks); have != want {
+		errs = append(errs, fmt.Errorf("it has %d interfaces for %d networks:\n%s", have, want, devices))
+	}
+	gateway := false
+	for name, n := range c.NetworkSettings.Networks {
+		if !strings.Contains(addresses, "-- "+n.IPAddress+"\n") {
+			errs = append(errs, fmt.Errorf("it does not have the address %q in %s", n.IPAddress, name))
+		}
+		if ip := net.ParseIP(n.Gateway).To4(); ip != nil {
+			gateway = gateway || strings.Contains(routes, fmt.Sprintf("\t00000000\t%02X%02X%02X%02X\t", ip[3], ip[2], ip[1], ip[0]))
+		}
+	}
+	if !gateway {
+		errs = append(errs, fmt.Errorf("its default route leads to no gateway of its networks:\n%s", routes))
+	}
+	return errors.Join(errs...)
 }
 
 // untrue lists what the daemon says of its containers and what is not so.
@@ -208,7 +269,7 @@ func untrue(d *daemon.Daemon) (wrong []string) {
 		}
 		if c.State.Running {
 			pids = append(pids, c.State.Pid)
-			if err := fetch(d, c); err != nil {
+			if err := errors.Join(fetch(d, c), connected(c)); err != nil {
 				wrong = append(wrong, fmt.Sprintf("container %s runs, but: %v", c.Name, err))
 			}
 		}
