@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/berth-engine/berth/core"
+	"github.com/berth-engine/berth/lib/failpoint"
 	"github.com/berth-engine/berth/linux/tree"
 )
 
@@ -34,7 +35,7 @@ func (v *volume) attach(ctx context.Context) error {
 	if _, err := os.Stat(path); err != nil {
 		return core.Internal("volume %s: its folder is gone: %w", name, err)
 	}
-	if len(v.record.Options) == 0 {
+	if !isMounted(&v.record) {
 		return nil
 	}
 	mounted, err := tree.IsMount(path)
@@ -43,6 +44,9 @@ func (v *volume) attach(ctx context.Context) error {
 	}
 	if mounted {
 		return nil // for another container, or by the daemon before this one
+	}
+	if err := failpoint.Hit("volume:before-mount"); err != nil {
+		return err
 	}
 	if err := mountOptions(ctx, v.record.Options, path); err != nil {
 		return core.Internal("error while mounting volume '%s': failed to mount local volume: %w", path, err)
@@ -63,7 +67,7 @@ func (vs *Volumes) Unmount(_ context.Context, name string, by core.ContainerID) 
 
 // detach takes the mount away once nobody uses it. The caller holds the lock.
 func (v *volume) detach() error {
-	if len(v.record.Options) == 0 || len(v.users) > 0 {
+	if !isMounted(&v.record) || len(v.users) > 0 || v.copies > 0 {
 		return nil
 	}
 	if err := tree.Unmount(v.record.Mountpoint); err != nil {
@@ -118,7 +122,7 @@ func (vs *Volumes) Fill(ctx context.Context, name string, root []core.FSMount, d
 // volume that is mounted, or that another container has open, is filled where it is.
 func (v *volume) fill(ctx context.Context, from *os.File) error {
 	data := v.record.Mountpoint
-	if len(v.record.Options) > 0 || len(v.users) > 0 {
+	if isMounted(&v.record) || len(v.users) > 0 || v.copies > 0 {
 		return copyTo(ctx, from, data)
 	}
 	filling := filepath.Join(filepath.Dir(data), fillingName)
@@ -129,6 +133,9 @@ func (v *volume) fill(ctx context.Context, from *os.File) error {
 		return err
 	}
 	err := copyTo(ctx, from, filling)
+	if err == nil {
+		err = failpoint.Hit("volume-fill:before-rename")
+	}
 	if err == nil {
 		err = syscall.Rename(filling, data) // works on an empty folder only; os.Rename never does
 	}
@@ -144,7 +151,7 @@ func copyTo(ctx context.Context, from *os.File, path string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, to.Close()) }()
-	return tree.Copy(ctx, from, to)
+	return tree.Copy(ctx, from, to, nil)
 }
 
 func isEmpty(path string) (empty bool, err error) {
@@ -187,7 +194,7 @@ func (vs *Volumes) Size(ctx context.Context, name string) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if len(v.record.Options) > 0 {
+	if isMounted(&v.record) {
 		return 0, nil
 	}
 	size, err := folderSize(ctx, v.record.Mountpoint)

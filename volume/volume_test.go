@@ -106,7 +106,7 @@ func TestLifecycle(t *testing.T) {
 	if err != nil || path != v.Mountpoint {
 		t.Fatal(path, err)
 	}
-	if err := vs.Remove(t.Context(), "data"); !errdefs.IsConflict(err) || err.Error() != "remove data: volume is in use - [c1]" {
+	if err := vs.Remove(t.Context(), "data", false); !errdefs.IsConflict(err) || err.Error() != "remove data: volume is in use - [c1]" {
 		t.Errorf("removing a used volume gives %v", err)
 	}
 	if err := errors.Join(os.WriteFile(path+"/file", []byte("12345"), 0o600), os.Link(path+"/file", path+"/link"), os.Symlink("/etc", path+"/etc")); err != nil {
@@ -123,11 +123,11 @@ func TestLifecycle(t *testing.T) {
 		t.Errorf("after a restart: %+v, %v", got, err)
 	}
 	for _, name := range []string{"data", anonymous.Name} {
-		if err := errors.Join(vs.Unmount(t.Context(), name, "c1"), vs.Remove(t.Context(), name)); err != nil {
+		if err := errors.Join(vs.Unmount(t.Context(), name, "c1"), vs.Remove(t.Context(), name, false)); err != nil {
 			t.Error(err)
 		}
 	}
-	if err := vs.Remove(t.Context(), "data"); !errdefs.IsNotFound(err) || err.Error() != "get data: no such volume" {
+	if err := vs.Remove(t.Context(), "data", false); !errdefs.IsNotFound(err) || err.Error() != "get data: no such volume" {
 		t.Errorf("removing twice gives %v", err)
 	}
 	if entries, err := os.ReadDir(root); err != nil || len(entries) != 0 {
@@ -174,7 +174,7 @@ func TestConcurrentUse(t *testing.T) {
 				if _, err := vs.Create(t.Context(), core.Volume{Name: "shared"}); err != nil {
 					t.Error(err)
 				}
-				if err := vs.Remove(t.Context(), "shared"); err != nil && !errdefs.IsNotFound(err) {
+				if err := vs.Remove(t.Context(), "shared", false); err != nil && !errdefs.IsNotFound(err) {
 					t.Error(err)
 				}
 			}
@@ -234,7 +234,7 @@ func TestMountedVolumes(t *testing.T) {
 			t.Errorf("still mounted: %v, %v", mounted, err)
 		}
 	}
-	if err := vs.Remove(t.Context(), "memory"); err != nil {
+	if err := vs.Remove(t.Context(), "memory", false); err != nil {
 		t.Error(err)
 	}
 	host := t.TempDir()
@@ -248,7 +248,7 @@ func TestMountedVolumes(t *testing.T) {
 	if _, err := os.Stat(v.Mountpoint + "/here"); err != nil {
 		t.Error(err)
 	}
-	if err := errors.Join(vs.Unmount(t.Context(), "bound", "c1"), vs.Remove(t.Context(), "bound")); err != nil {
+	if err := errors.Join(vs.Unmount(t.Context(), "bound", "c1"), vs.Remove(t.Context(), "bound", false)); err != nil {
 		t.Error(err)
 	}
 	if _, err := os.Stat(host + "/here"); err != nil {

@@ -146,9 +146,9 @@ func open(ctx context.Context, c *config, h *house, log *slog.Logger) (http.Hand
 		Images: catalog, ImageStore: catalog, Layers: images.Layers(),
 		Runtime: processes, Terminals: processes, Meter: processes,
 		Networks: networks.Networks, Sandboxes: networks.Sandboxes,
-		Volumes: volumes, VolumeStore: volumes,
+		Volumes: volumes, VolumeStore: volumes, VolumeCopy: volumes,
 		Logs: reader, Records: records, Journal: journal, Cache: builder,
-		Files: engine.Files{Images: images.Transfers(), Open: openFiles, Ended: filesEnded, Decompress: archive.Decompress},
+		Files: engine.Files{Images: images.Transfers(), Open: openFiles, Ended: filesEnded, Decompress: archive.Decompress, Compress: archive.Compress},
 	}, engine.Options{
 		Defaults: definitionDefaults(c, known),
 		Facts:    known,
@@ -180,7 +180,7 @@ func openStores(c *config, h *house, log *slog.Logger) (*store.Records, *store.E
 func api(c *config, kernel string, e *engine.Engine, images *image.Organ, builder *build.Builder, log *slog.Logger) http.Handler {
 	return server.New(server.Options{
 		Containers: e.Containers, Lifecycle: e.Lifecycle, Consoles: e.Consoles, Execs: e.Execs, Files: e.Files,
-		Images: e.Images, Transfers: images.Transfers(), Networks: e.Networks, Volumes: e.Volumes,
+		Images: e.Images, Transfers: images.Transfers(), Networks: e.Networks, Volumes: e.Volumes, VolumeCopies: e.Copies,
 		Builds: builder, System: e.System,
 		Build: wire.Build{
 			Version: version.Version, GitCommit: version.Commit, BuildTime: version.Built,

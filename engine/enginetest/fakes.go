@@ -394,7 +394,7 @@ func (v *Volumes) List(context.Context) ([]core.Volume, error) {
 }
 
 // Remove forgets a volume.
-func (v *Volumes) Remove(_ context.Context, name string) error {
+func (v *Volumes) Remove(_ context.Context, name string, _ bool) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	delete(v.all, name)

@@ -29,7 +29,7 @@ func NewVolumes(port VolumePort, containers Containers, events Publisher) *Volum
 func (t *Volumes) users(name string) []core.ContainerID {
 	var users []core.ContainerID
 	for _, c := range t.containers.Views() {
-		if slices.ContainsFunc(c.Mounts, func(m core.Mount) bool { return m.Type == core.MountVolume && m.Name == name }) {
+		if mountsVolume(c, name) {
 			users = append(users, c.ID)
 		}
 	}
@@ -118,7 +118,8 @@ func (t *Volumes) holds(v core.Volume, key string, values []string) bool {
 	})
 }
 
-// Remove deletes a volume that no container uses. With force a volume that is not there is no error.
+// Remove deletes a volume that no container uses, and one that has snapshots by force only. With force a volume that is
+// not there is no error.
 func (t *Volumes) Remove(ctx context.Context, name string, force bool) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -129,22 +130,31 @@ func (t *Volumes) Remove(ctx context.Context, name string, force bool) error {
 		}
 		return err
 	}
-	if users := t.users(name); len(users) > 0 {
-		ids := make([]string, len(users))
-		for i, id := range users {
-			ids[i] = string(id)
-		}
-		return core.Conflict("remove %s: volume is in use - [%s]", name, strings.Join(ids, ", "))
+	if err := t.unused("remove", name); err != nil {
+		return err
 	}
-	if err := t.port.Remove(ctx, name); err != nil {
+	if err := t.port.Remove(ctx, name, force); err != nil {
 		return err
 	}
 	t.publish(v, "destroy")
 	return nil
 }
 
-// Drop deletes an anonymous volume together with its container, unless another container uses it too. One that is
-// gone is no error.
+// unused refuses what can't be done to a volume that containers refer to. The caller holds the lock.
+func (t *Volumes) unused(verb, name string) error {
+	users := t.users(name)
+	if len(users) == 0 {
+		return nil
+	}
+	ids := make([]string, len(users))
+	for i, id := range users {
+		ids[i] = string(id)
+	}
+	return core.Conflict("%s %s: volume is in use - [%s]", verb, name, strings.Join(ids, ", "))
+}
+
+// Drop deletes an anonymous volume together with its container, unless another container uses it too, or somebody has
+// made snapshots of it. One that is gone is no error.
 func (t *Volumes) Drop(ctx context.Context, name string, with core.ContainerID) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -153,9 +163,9 @@ func (t *Volumes) Drop(ctx context.Context, name string, with core.ContainerID) 
 	}
 	v, err := t.port.Lookup(ctx, name)
 	if err == nil {
-		err = t.port.Remove(ctx, name)
+		err = t.port.Remove(ctx, name, false)
 	}
-	if errdefs.IsNotFound(err) {
+	if errdefs.IsNotFound(err) || errdefs.IsConflict(err) {
 		return nil
 	}
 	if err == nil {
@@ -192,7 +202,7 @@ func (t *Volumes) Prune(ctx context.Context, filters core.Filters) (core.Pruned,
 		}
 		if err := t.Remove(ctx, v.Name, false); err != nil {
 			if errdefs.IsConflict(err) {
-				continue // taken meanwhile
+				continue // taken meanwhile, or it has snapshots
 			}
 			return pruned, err
 		}
