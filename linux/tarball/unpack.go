@@ -64,17 +64,27 @@ type dated struct {
 	at   time.Time
 }
 
-// counted counts what is read: tar.Reader reads no byte ahead.
+// counted counts what is read, and the zeros at its end: tar.Reader reads no byte ahead.
 type counted struct {
-	r io.Reader
-	n int64
+	r        io.Reader
+	n, zeros int64
 }
 
 func (c *counted) Read(p []byte) (int, error) {
 	n, err := c.r.Read(p)
 	c.n += int64(n)
+	c.zeros += int64(n)
+	for i := n - 1; i >= 0; i-- {
+		if p[i] != 0 {
+			c.zeros = int64(n - 1 - i)
+			break
+		}
+	}
 	return n, err
 }
+
+// ended reports whether what was read since a mark, where content and its padding had been read, ends a tar.
+func (c *counted) ended(mark int64) bool { return min(c.n-mark, c.zeros) >= block }
 
 // block is the unit of a tar; content is padded to it.
 const block = 512
@@ -86,7 +96,7 @@ func (u *unpacker) all(ctx context.Context, source *counted) error {
 			return context.Cause(ctx)
 		}
 		header, err := r.Next()
-		if err == io.EOF && u.options.Whole && source.n-mark < block {
+		if err == io.EOF && u.options.Whole && !source.ended(mark) {
 			err = io.ErrUnexpectedEOF
 		}
 		if err == io.EOF {
