@@ -72,7 +72,13 @@ func (cs *Containers) createSteps(b *box, image core.Image) []step {
 			return os.RemoveAll(b.View().Dir)
 		}},
 		{"layer", func(ctx context.Context) error {
-			return cs.ports.Layers.Create(ctx, id, image)
+			if err := cs.ports.Layers.Create(ctx, id, image); err != nil {
+				return err
+			}
+			if size := define.LayerSize(b.View(), cs.defaults.Load()); size > 0 {
+				return cs.ports.Layers.Limit(ctx, id, size)
+			}
+			return nil
 		}, func(ctx context.Context) error {
 			return cs.ports.Layers.Remove(ctx, id)
 		}},

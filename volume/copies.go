@@ -172,12 +172,12 @@ func (vs *Volumes) publish(verb string, v core.Volume, fill func(folder string) 
 	}
 	v.Created, v.Mountpoint = time.Now().UTC(), filepath.Join(vs.root, v.Name, dataName)
 	folder := filepath.Join(vs.root, newPrefix+id.New())
+	data := filepath.Join(folder, dataName)
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, os.RemoveAll(folder))
+			err = errors.Join(err, vs.drop(data), os.RemoveAll(folder))
 		}
 	}()
-	data := filepath.Join(folder, dataName)
 	if err := vs.makeIn(folder, v, true); err != nil {
 		return core.Volume{}, err
 	}
@@ -315,16 +315,31 @@ func explain(err error, verb, name string) error {
 	return core.Internal("%s %s: %w", verb, name, err)
 }
 
-// makeData makes the folder of a volume's data.
+// makeData makes a folder for a volume's data, with the limit that its options ask for. Each such folder has a limit of
+// its own, so that what takes the place of the data may be as large as that.
 func (vs *Volumes) makeData(path string, v *core.Volume) error {
 	if err := os.Mkdir(path, 0o755); err != nil {
 		return err
 	}
-	return os.Chmod(path, 0o755) // whatever the umask
+	if err := os.Chmod(path, 0o755); err != nil { // whatever the umask
+		return err
+	}
+	size, err := sizeOf(v.Options)
+	if err != nil || size <= 0 || vs.quota == nil {
+		return err
+	}
+	return vs.quota.Limit(uint64(size), path)
 }
 
-// drop deletes a folder of data that nobody can see.
-func (vs *Volumes) drop(path string) error { return os.RemoveAll(path) }
+// drop deletes a folder of data that nobody can see, and its limit.
+func (vs *Volumes) drop(path string) error {
+	if vs.quota != nil {
+		if err := vs.quota.Release(path); err != nil {
+			return err
+		}
+	}
+	return os.RemoveAll(path)
+}
 
 // writeRecord writes what is known of a volume into its folder.
 func writeRecord(folder string, v core.Volume, sync bool) error {

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/docker/go-units"
+
 	"github.com/berth-engine/berth/core"
 	"github.com/berth-engine/berth/linux/mount"
 )
@@ -41,14 +43,28 @@ func validName(name string) bool {
 }
 
 // needs says which other options an option makes no sense without.
-var needs = map[string][]string{"device": {"type"}, "type": {"device"}, "o": {"device", "type"}}
+var needs = map[string][]string{"device": {"type"}, "type": {"device"}, "o": {"device", "type"}, "size": nil}
+
+// sizeOf is the limit that the options of a volume ask for, in bytes; 0: none.
+func sizeOf(options map[string]string) (int64, error) {
+	text, given := options["size"]
+	if !given {
+		return 0, nil
+	}
+	return units.RAMInBytes(text)
+}
 
 // optionsError says what is wrong with the options of a volume, in Docker's words.
-func optionsError(options map[string]string) error {
+func (vs *Volumes) optionsError(options map[string]string) error {
+	switch size, err := sizeOf(options); {
+	case err != nil:
+		return err
+	case size > 0 && options["type"] != "":
+		return errors.New("size is for volumes whose data is in a folder of their own; give the file system that is mounted an option in o (size=, for a tmpfs)")
+	case size > 0 && vs.quota == nil:
+		return errors.New("quota size requested but no quota support")
+	}
 	for key := range options {
-		if key == "size" {
-			return errors.New("quota size requested but no quota support")
-		}
 		if _, known := needs[key]; !known {
 			return fmt.Errorf("invalid option: %q", key)
 		}

@@ -112,7 +112,7 @@ func (vs *Volumes) Fill(ctx context.Context, name string, root []core.FSMount, d
 		return core.Internal("volume %s: look into the image: %w", name, err)
 	}
 	defer func() { err = errors.Join(err, from.Close()) }()
-	if err := v.fill(ctx, from); err != nil {
+	if err := vs.fill(ctx, v, from); err != nil {
 		return core.Internal("volume %s: fill it from the image: %w", name, err)
 	}
 	return nil
@@ -120,29 +120,26 @@ func (vs *Volumes) Fill(ctx context.Context, name string, root []core.FSMount, d
 
 // fill copies into a folder beside the data and puts that in place of it, so that nobody ever finds half of it. A
 // volume that is mounted, or that another container has open, is filled where it is.
-func (v *volume) fill(ctx context.Context, from *os.File) error {
+func (vs *Volumes) fill(ctx context.Context, v *volume, from *os.File) error {
 	data := v.record.Mountpoint
 	if isMounted(&v.record) || len(v.users) > 0 || v.copies > 0 {
 		return copyTo(ctx, from, data)
 	}
 	filling := filepath.Join(filepath.Dir(data), fillingName)
-	if err := os.RemoveAll(filling); err != nil {
+	if err := vs.drop(filling); err != nil {
 		return err
 	}
-	if err := os.Mkdir(filling, 0o700); err != nil {
-		return err
+	if err := vs.makeData(filling, &v.record); err != nil {
+		return errors.Join(err, vs.drop(filling))
 	}
 	err := copyTo(ctx, from, filling)
 	if err == nil {
 		err = failpoint.Hit("volume-fill:before-rename")
 	}
 	if err == nil {
-		err = syscall.Rename(filling, data) // works on an empty folder only; os.Rename never does
+		err = tree.Exchange(filling, data)
 	}
-	if err != nil {
-		return errors.Join(err, os.RemoveAll(filling))
-	}
-	return nil
+	return errors.Join(err, vs.drop(filling))
 }
 
 func copyTo(ctx context.Context, from *os.File, path string) (err error) {

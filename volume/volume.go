@@ -30,6 +30,7 @@ import (
 	"github.com/berth-engine/berth/core"
 	"github.com/berth-engine/berth/lib/failpoint"
 	"github.com/berth-engine/berth/lib/id"
+	"github.com/berth-engine/berth/linux/quota"
 	"github.com/berth-engine/berth/linux/tree"
 )
 
@@ -46,6 +47,7 @@ const (
 type Volumes struct {
 	root   string
 	logger *slog.Logger
+	quota  *quota.Projects // nil where the file system has none
 
 	mu     sync.Mutex // guards byName; taken after a volume's own, and never held for long
 	byName map[string]*volume
@@ -66,8 +68,9 @@ func newVolume(v core.Volume) *volume {
 }
 
 // New reads the volumes below root, which is made when it is missing, and clears away what an interrupted creation or
-// removal left. A record that can't be read costs a volume its labels, never its data.
-func New(root string, logger *slog.Logger) (*Volumes, error) {
+// removal left. A record that can't be read costs a volume its labels, never its data. projects sets the limits that the option
+// size asks for, where the file system can.
+func New(root string, projects *quota.Projects, logger *slog.Logger) (*Volumes, error) {
 	if err := os.MkdirAll(root, 0o701); err != nil {
 		return nil, fmt.Errorf("volumes: %w", err)
 	}
@@ -76,6 +79,9 @@ func New(root string, logger *slog.Logger) (*Volumes, error) {
 		return nil, fmt.Errorf("volumes: %w", err)
 	}
 	vs := &Volumes{root: root, logger: logger, byName: map[string]*volume{}}
+	if projects.Supported(root) {
+		vs.quota = projects
+	}
 	for _, entry := range entries {
 		path := filepath.Join(root, entry.Name())
 		switch {
@@ -131,7 +137,7 @@ func unmake(folder string) error {
 
 // discard deletes what nobody can see any more. What can't be deleted now is tried again at the next start.
 func (vs *Volumes) discard(path string) {
-	if err := os.RemoveAll(path); err != nil {
+	if err := errors.Join(vs.drop(filepath.Join(path, dataName)), vs.drop(path)); err != nil {
 		vs.logger.Warn("what is left of a volume can't be deleted", "path", path, "error", err)
 	}
 }
@@ -147,7 +153,7 @@ func (vs *Volumes) Create(_ context.Context, v core.Volume) (core.Volume, error)
 	if v.Name == "" {
 		v.Name, v.Anonymous = id.New(), true
 	}
-	for _, wrong := range []error{nameError(v.Name), optionsError(v.Options)} {
+	for _, wrong := range []error{nameError(v.Name), vs.optionsError(v.Options)} {
 		if wrong != nil {
 			return core.Volume{}, core.Invalid("create %s: %w", v.Name, wrong)
 		}

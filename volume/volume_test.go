@@ -15,6 +15,7 @@ import (
 	"github.com/containerd/errdefs"
 
 	"github.com/berth-engine/berth/core"
+	"github.com/berth-engine/berth/linux/quota"
 	"github.com/berth-engine/berth/linux/tree"
 )
 
@@ -27,7 +28,7 @@ func needsRoot(t *testing.T) {
 
 func open(t *testing.T, root string) *Volumes {
 	t.Helper()
-	vs, err := New(root, slog.New(slog.DiscardHandler))
+	vs, err := New(root, quota.New(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

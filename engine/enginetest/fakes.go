@@ -121,6 +121,11 @@ func (l *Layers) Create(_ context.Context, id core.ContainerID, _ core.Image) er
 	return l.Calls.Note("layer create")
 }
 
+// Limit does nothing.
+func (l *Layers) Limit(context.Context, core.ContainerID, int64) error {
+	return l.Calls.Note("layer limit")
+}
+
 // Mounts is one overlay.
 func (l *Layers) Mounts(context.Context, core.ContainerID) ([]core.FSMount, error) {
 	return []core.FSMount{{Type: "overlay", Source: "overlay"}}, l.Calls.Note("layer mounts")
