@@ -86,6 +86,7 @@ func (cs *Containers) createSteps(b *box, image core.Image) []step {
 			// What is made before a later one fails must be known, so that the undo finds it.
 			made, err := cs.mounts.Make(ctx, b.View())
 			b.Change(func(c *core.Container) { c.Mounts = made })
+			cs.volumes.Settle(id)
 			return err
 		}, func(ctx context.Context) error {
 			c := b.View()

@@ -82,6 +82,9 @@ func (r *restorer) run(ctx context.Context) error {
 	for _, end := range ends {
 		end()
 	}
+	if err := r.ports.Volumes.Sweep(ctx); err != nil {
+		r.log.Error("let go of volumes that nobody uses", "error", err)
+	}
 	r.finishRemovals(ctx, r.sweepLayers(ctx))
 	r.sweepFolders()
 	r.applyPolicies(ctx)

@@ -92,26 +92,30 @@ func mountOptions(ctx context.Context, options map[string]string, path string) e
 	if kind == "none" && (slices.Contains(list, "bind") || slices.Contains(list, "rbind")) {
 		kind = "bind"
 	}
-	if strings.HasPrefix(kind, "nfs") || kind == "cifs" {
-		if err := resolveAddr(ctx, list); err != nil {
-			return err
-		}
+	var err error
+	switch found := slices.IndexFunc(list, func(o string) bool { return strings.HasPrefix(o, "addr=") }); {
+	case found >= 0 && (strings.HasPrefix(kind, "nfs") || kind == "cifs"):
+		list[found], err = resolve(ctx, "addr=", list[found], "")
+	case kind == "cifs" && strings.HasPrefix(device, "//"):
+		server, share, _ := strings.Cut(device[2:], "/")
+		device, err = resolve(ctx, "//", "//"+server, "/"+share)
+	}
+	if err != nil {
+		return err
 	}
 	return mount.One(core.FSMount{Type: kind, Source: device, Options: list}, path)
 }
 
-// resolveAddr puts the address of the server in place of its name: the kernel knows no names.
-func resolveAddr(ctx context.Context, list []string) error {
-	for i, option := range list {
-		host, found := strings.CutPrefix(option, "addr=")
-		if !found || net.ParseIP(host) != nil {
-			continue
-		}
-		addresses, err := net.DefaultResolver.LookupHost(ctx, host)
-		if err != nil {
-			return fmt.Errorf("error resolving passed in network volume address: %w", err)
-		}
-		list[i] = "addr=" + addresses[0]
+// resolve puts the address of a server in place of its name, which stands in text behind a prefix: the kernel knows no
+// names.
+func resolve(ctx context.Context, prefix, text, suffix string) (string, error) {
+	host := strings.TrimPrefix(text, prefix)
+	if net.ParseIP(host) != nil {
+		return text + suffix, nil
 	}
-	return nil
+	addresses, err := net.DefaultResolver.LookupHost(ctx, host)
+	if err != nil {
+		return "", fmt.Errorf("error resolving passed in network volume address: %w", err)
+	}
+	return prefix + addresses[0] + suffix, nil
 }

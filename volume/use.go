@@ -51,7 +51,7 @@ func (v *volume) attach(ctx context.Context) error {
 	if err := mountOptions(ctx, v.record.Options, path); err != nil {
 		return core.Internal("error while mounting volume '%s': failed to mount local volume: %w", path, err)
 	}
-	return nil
+	return failpoint.Hit("volume:mounted")
 }
 
 // Unmount lets go of a volume for a container. Letting go twice is harmless, also of a volume that is gone.
@@ -63,6 +63,21 @@ func (vs *Volumes) Unmount(_ context.Context, name string, by core.ContainerID) 
 	defer v.mu.Unlock()
 	delete(v.users, by)
 	return v.detach()
+}
+
+// Sweep takes the mounts away that nobody uses: of a container whose making the daemon did not survive. It is called once,
+// when all containers that live have their volumes.
+func (vs *Volumes) Sweep(ctx context.Context) error {
+	all, err := vs.List(ctx)
+	for _, known := range all {
+		v, gone := vs.locked(known.Name)
+		if gone != nil {
+			continue
+		}
+		err = errors.Join(err, v.detach())
+		v.mu.Unlock()
+	}
+	return err
 }
 
 // detach takes the mount away once nobody uses it. The caller holds the lock.

@@ -298,8 +298,7 @@ func BindOptions(m core.Mount) []string {
 		options[0] = "bind"
 	}
 	switch {
-	case m.RW:
-		options = append(options, "rw")
+	case m.RW: // what is mounted read-only elsewhere stays so
 	case m.NonRecursive || m.ReadOnlyNonRecursive:
 		options = append(options, "ro")
 	default:

@@ -424,6 +424,9 @@ func (v *Volumes) Fill(context.Context, string, []core.FSMount, string) error {
 	return v.Calls.Note("volume fill")
 }
 
+// Sweep does nothing.
+func (v *Volumes) Sweep(context.Context) error { return nil }
+
 // Source finds everything but /missing.
 func (v *Volumes) Source(_ context.Context, path string, create bool) error {
 	if path == "/missing" && !create {

@@ -18,18 +18,28 @@ type Volumes struct {
 	port       VolumePort
 	events     Publisher
 	containers Containers
+
+	making  sync.Mutex                    // guards pending; taken last
+	pending map[core.ContainerID][]string // volumes of containers that are being made
 }
 
 // NewVolumes makes the noun.
 func NewVolumes(port VolumePort, containers Containers, events Publisher) *Volumes {
-	return &Volumes{port: port, containers: containers, events: events}
+	return &Volumes{port: port, containers: containers, events: events, pending: map[core.ContainerID][]string{}}
 }
 
 // users lists the containers that mount a volume, running or not.
 func (t *Volumes) users(name string) []core.ContainerID {
 	var users []core.ContainerID
+	t.making.Lock()
+	for id, names := range t.pending {
+		if slices.Contains(names, name) {
+			users = append(users, id)
+		}
+	}
+	t.making.Unlock()
 	for _, c := range t.containers.Views() {
-		if mountsVolume(c, name) {
+		if mountsVolume(c, name) && !slices.Contains(users, c.ID) {
 			users = append(users, c.ID)
 		}
 	}
@@ -57,10 +67,27 @@ func (t *Volumes) publish(v core.Volume, action string) {
 	t.events.Publish(core.Event{Type: "volume", Action: action, ID: v.Name, Attributes: map[string]string{"driver": v.Driver}})
 }
 
-// Ensure gives the volume, and makes it when it is not there.
-func (t *Volumes) Ensure(ctx context.Context, volume core.Volume) (core.Volume, error) {
+// Ensure gives the volume, and makes it when it is not there. Until Settle is called for the container it is in use.
+func (t *Volumes) Ensure(ctx context.Context, volume core.Volume, with core.ContainerID) (core.Volume, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	made, err := t.ensure(ctx, volume)
+	if err == nil {
+		t.making.Lock()
+		t.pending[with] = append(t.pending[with], made.Name)
+		t.making.Unlock()
+	}
+	return made, err
+}
+
+// Settle says that a container is made and tells itself what it uses, or that it is not made.
+func (t *Volumes) Settle(with core.ContainerID) {
+	t.making.Lock()
+	defer t.making.Unlock()
+	delete(t.pending, with)
+}
+
+func (t *Volumes) ensure(ctx context.Context, volume core.Volume) (core.Volume, error) {
 	_, err := t.port.Lookup(ctx, volume.Name)
 	isNew := errdefs.IsNotFound(err)
 	made, err := t.port.Create(ctx, volume)
@@ -72,7 +99,9 @@ func (t *Volumes) Ensure(ctx context.Context, volume core.Volume) (core.Volume, 
 
 // Create makes a volume; one without a name is anonymous.
 func (t *Volumes) Create(ctx context.Context, volume core.Volume) (core.Volume, error) {
-	return t.Ensure(ctx, volume)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.ensure(ctx, volume)
 }
 
 // Inspect finds a volume.

@@ -177,6 +177,15 @@ func wholeVolumes(d *daemon.Daemon) (wrong error) {
 		}
 	}
 	wrong = errors.Join(wrong, err)
+	table, err := os.ReadFile("/proc/self/mountinfo")
+	if bytes.Contains(table, []byte("/memory/_data")) && !slices.ContainsFunc(all, func(c shown) bool { return c.State.Running }) {
+		for line := range strings.Lines(string(table)) {
+			if strings.Contains(line, d.Root) {
+				err = errors.Join(err, fmt.Errorf("mounted for nobody: %s", line))
+			}
+		}
+	}
+	wrong = errors.Join(wrong, err)
 	for _, pattern := range []string{".new-*", ".trash-*", "*/_incoming-*", "*/_filling", "*/snapshots/.new-*"} {
 		left, err := filepath.Glob(filepath.Join(d.Root, "data/volumes", pattern))
 		if len(left) > 0 {
