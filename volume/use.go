@@ -12,6 +12,7 @@ import (
 
 	"github.com/berth-engine/berth/core"
 	"github.com/berth-engine/berth/lib/failpoint"
+	"github.com/berth-engine/berth/linux/mount"
 	"github.com/berth-engine/berth/linux/tree"
 )
 
@@ -197,6 +198,27 @@ func (vs *Volumes) Source(_ context.Context, path string, make bool) error {
 		return core.Internal("error while creating mount source path '%s': %w", path, err)
 	}
 	return core.Invalid(`invalid mount config for type "bind": %w`, err)
+}
+
+// Propagates refuses a propagation that the mount which a bind's source is on can't give: nothing would come through.
+func (vs *Volumes) Propagates(_ context.Context, path, propagation string) error {
+	var kinds string
+	switch propagation {
+	case "shared", "rshared":
+		kinds = "shared"
+	case "slave", "rslave":
+		kinds = "shared or slave"
+	default:
+		return nil
+	}
+	on, err := mount.Of(path)
+	if err != nil {
+		return core.Internal("look for the mount that %s is on: %w", path, err)
+	}
+	if on.Shared || on.Slave && kinds != "shared" {
+		return nil
+	}
+	return core.Internal("path %s is mounted on %s but it is not a %s mount", path, on.Point, kinds)
 }
 
 // Size is how many bytes the files of a volume hold, each counted once whatever its number of names. What is mounted

@@ -203,6 +203,54 @@ func TestSource(t *testing.T) {
 	}
 }
 
+func TestPropagation(t *testing.T) {
+	t.Parallel()
+	needsRoot(t)
+	vs := open(t, t.TempDir())
+	top := filepath.Join(t.TempDir(), "a mount")
+	if err := os.MkdirAll(top, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mount("tmpfs", top, "tmpfs", 0, ""); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(top, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	path := filepath.Join(top, "folder")
+	if err := os.Mkdir(path, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	real, err := filepath.EvalSymlinks(top)
+	if err != nil {
+		t.Fatal(err)
+	}
+	is := "path " + path + " is mounted on " + real + " but it is not a "
+	for _, test := range []struct {
+		how                       uintptr
+		rprivate, rslave, rshared string
+	}{
+		{syscall.MS_PRIVATE, "", is + "shared or slave mount", is + "shared mount"},
+		{syscall.MS_SHARED, "", "", ""},
+		{syscall.MS_PRIVATE, "", is + "shared or slave mount", is + "shared mount"},
+	} {
+		if err := syscall.Mount("", top, "", test.how, ""); err != nil {
+			t.Fatal(err)
+		}
+		for propagation, want := range map[string]string{"": "", "rprivate": test.rprivate, "slave": test.rslave, "rslave": test.rslave, "shared": test.rshared, "rshared": test.rshared} {
+			got := ""
+			if err := vs.Propagates(t.Context(), path, propagation); err != nil {
+				got = err.Error()
+			}
+			if got != want {
+				t.Errorf("%s on a mount of kind %#x: %q, want %q", propagation, test.how, got, want)
+			}
+		}
+	}
+}
+
 func TestMountedVolumes(t *testing.T) {
 	needsRoot(t)
 	t.Parallel()

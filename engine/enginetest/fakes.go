@@ -424,6 +424,9 @@ func (v *Volumes) Fill(context.Context, string, []core.FSMount, string) error {
 	return v.Calls.Note("volume fill")
 }
 
+// Propagates takes everything.
+func (v *Volumes) Propagates(context.Context, string, string) error { return nil }
+
 // Sweep does nothing.
 func (v *Volumes) Sweep(context.Context) error { return nil }
 

@@ -26,6 +26,8 @@ type Volumes interface {
 	Sweep(ctx context.Context) error
 	// Source checks that the source of a bind is there; with make a missing one becomes a folder.
 	Source(ctx context.Context, path string, make bool) error
+	// Propagates refuses a propagation that the mount which a bind's source is on can't give.
+	Propagates(ctx context.Context, path, propagation string) error
 }
 
 // Objects makes volumes, and drops them when nobody else uses them.
@@ -160,6 +162,9 @@ func (m *Mounts) Ready(ctx context.Context, c *core.Container) ([]core.FSMount, 
 		if err := m.Volumes.Source(ctx, mount.Source, mount.Mode != define.MountSyntax); err != nil {
 			return nil, err
 		}
+		if err := m.Volumes.Propagates(ctx, mount.Source, mount.Propagation); err != nil {
+			return nil, err
+		}
 	}
 	return m.Look(ctx, c)
 }
@@ -169,7 +174,7 @@ func (m *Mounts) Ready(ctx context.Context, c *core.Container) ([]core.FSMount, 
 func (m *Mounts) Look(ctx context.Context, c *core.Container) ([]core.FSMount, error) {
 	var list []core.FSMount
 	for _, mount := range c.Mounts {
-		fs := core.FSMount{Type: "bind", Source: mount.Source, Target: mount.Destination, Subpath: mount.Subpath}
+		fs := core.FSMount{Type: "bind", Source: mount.Source, Target: mount.Destination, Subpath: mount.Subpath, IDs: mount.IDs}
 		var err error
 		switch mount.Type {
 		case core.MountVolume:
