@@ -134,7 +134,7 @@ func objectRoutes(o Options) []route {
 		{get, "/volumes/{name...}", v.inspect},
 		{post, "/volumes/create", v.create},
 		{post, "/volumes/prune", v.prune},
-		{put, "/volumes/{name...}", absent("cluster volumes")},
+		{put, "/volumes/{name...}", noCluster},
 		{del, "/volumes/{name...}", v.remove},
 	}
 }
