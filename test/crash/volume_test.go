@@ -66,6 +66,36 @@ func TestVolumesAreTheOldOnesOrTheNewOnes(t *testing.T) {
 	}
 }
 
+// TestAnImportWhoseClientGoesAway leaves nothing, and an existing volume as it was.
+func TestAnImportWhoseClientGoesAway(t *testing.T) {
+	t.Parallel()
+	d := daemon.New(t, daemon.Options{Bin: daemon.Programs(t), Net: network, Number: firstVolume - 1})
+	if err := d.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := raw(d, http.MethodPost, "/volumes/data/import", version("old")); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"/volumes/data/import?replace=1", "/volumes/other/import"} {
+		r, w := io.Pipe()
+		go func() {
+			_, err := w.Write(version("new")[:700]) // into the first file
+			w.CloseWithError(errors.Join(err, errors.New("the client goes away")))
+		}()
+		if _, err := stream(d, http.MethodPost, path, r); err == nil {
+			t.Errorf("%s of half a tar succeeds", path)
+		}
+	}
+	// A daemon that ends waits for what is under way.
+	if err := errors.Join(d.Stop(), d.Start(), wholeVolumes(d)); err != nil {
+		t.Error(err)
+	}
+	var volumes struct{ Volumes []struct{ Name string } }
+	if err := d.Get("/volumes", &volumes); err != nil || len(volumes.Volumes) != 1 {
+		t.Errorf("volumes: %+v, %v", volumes, err)
+	}
+}
+
 // volumeScenario does everything that can be done with volumes and gives the first error. Their content is always of one
 // version: see version.
 func volumeScenario(d *daemon.Daemon) error {
@@ -126,7 +156,11 @@ func version(word string) []byte {
 
 // raw makes a request whose body is a stream, and gives the answer's body.
 func raw(d *daemon.Daemon, method, path string, body []byte) ([]byte, error) {
-	request, err := http.NewRequestWithContext(context.Background(), method, "http://berth"+path, bytes.NewReader(body))
+	return stream(d, method, path, bytes.NewReader(body))
+}
+
+func stream(d *daemon.Daemon, method, path string, body io.Reader) ([]byte, error) {
+	request, err := http.NewRequestWithContext(context.Background(), method, "http://berth"+path, body)
 	if err != nil {
 		return nil, err
 	}
