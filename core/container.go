@@ -62,6 +62,8 @@ type State struct {
 	StartedAt  time.Time // zero when never started
 	FinishedAt time.Time // zero when never finished
 	Health     *Health   // nil without a health check
+	// BrieflyPaused says that a pause is for the time of a copy only.
+	BrieflyPaused bool
 }
 
 // Running reports whether the container has a first process (a paused container has one).

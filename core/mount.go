@@ -73,9 +73,17 @@ type Mount struct {
 	NonRecursive           bool
 	ReadOnlyNonRecursive   bool
 	ReadOnlyForceRecursive bool
+	// IDs says which owners the files have in the container; zero: those that they have.
+	IDs IDMaps
 	// Layer is what the image organ keeps for an image that is mounted.
 	Layer ContainerID
 }
+
+// IDMap maps a range of numbers of users or groups: those that the files have on the disk to those that are seen.
+type IDMap struct{ Disk, Seen, Size uint32 }
+
+// IDMaps are the two of an id-mapped mount (mount_setattr(2), MOUNT_ATTR_IDMAP); both or none are given.
+type IDMaps struct{ UIDs, GIDs []IDMap }
 
 // FSMount is one call of mount(2), as a snapshotter or a volume answers it.
 type FSMount struct {
@@ -87,4 +95,6 @@ type FSMount struct {
 	Below []FSMount
 	// Subpath is the part of Source, or of Below, that is shown. It is resolved without leaving either.
 	Subpath string
+	// IDs maps the owners of files; of binds in containers only.
+	IDs IDMaps
 }

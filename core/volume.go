@@ -12,3 +12,10 @@ type Volume struct {
 	Options    map[string]string
 	Anonymous  bool
 }
+
+// VolumeSnapshot is what a volume held at a moment.
+type VolumeSnapshot struct {
+	Tag     string
+	Created time.Time
+	Size    int64 // of the files in bytes, also where the file system shares them with others; -1: not known
+}

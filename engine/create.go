@@ -72,7 +72,13 @@ func (cs *Containers) createSteps(b *box, image core.Image) []step {
 			return os.RemoveAll(b.View().Dir)
 		}},
 		{"layer", func(ctx context.Context) error {
-			return cs.ports.Layers.Create(ctx, id, image)
+			if err := cs.ports.Layers.Create(ctx, id, image); err != nil {
+				return err
+			}
+			if size := define.LayerSize(b.View(), cs.defaults.Load()); size > 0 {
+				return cs.ports.Layers.Limit(ctx, id, size)
+			}
+			return nil
 		}, func(ctx context.Context) error {
 			return cs.ports.Layers.Remove(ctx, id)
 		}},
@@ -80,6 +86,7 @@ func (cs *Containers) createSteps(b *box, image core.Image) []step {
 			// What is made before a later one fails must be known, so that the undo finds it.
 			made, err := cs.mounts.Make(ctx, b.View())
 			b.Change(func(c *core.Container) { c.Mounts = made })
+			cs.volumes.Settle(id)
 			return err
 		}, func(ctx context.Context) error {
 			c := b.View()

@@ -35,6 +35,7 @@ type Ports struct {
 	Sandboxes   Sandboxes
 	Volumes     mounts.Volumes
 	VolumeStore object.VolumePort
+	VolumeCopy  object.CopyPort
 	Logs        console.Logs
 	Records     Records
 	Journal     events.Journal
@@ -48,6 +49,7 @@ type Files struct {
 	Open       func(core.FilesView) (files.View, error)
 	Ended      func(error) bool
 	Decompress func(io.Reader) (io.ReadCloser, error)
+	Compress   func(w io.Writer, format string) (io.WriteCloser, error)
 }
 
 // Options are the engine's settings.
@@ -76,6 +78,7 @@ type Engine struct {
 	Images     *object.Images
 	Networks   *object.Networks
 	Volumes    *object.Volumes
+	Copies     *object.Copies
 	System     *system.System
 	events     *events.Hub
 }
@@ -114,6 +117,7 @@ func New(ports Ports, options Options) *Engine {
 		Images:     images,
 		Networks:   networks,
 		Volumes:    volumes,
+		Copies:     object.NewCopies(volumes, ports.VolumeCopy, life, object.Packing{Compress: ports.Files.Compress, Decompress: ports.Files.Decompress}),
 		System:     system.New(system.Parts{Containers: containers, Images: images, Volumes: volumes, Cache: ports.Cache, Events: hub, Networks: networks, Info: options.Facts.Info}),
 		events:     hub,
 	}

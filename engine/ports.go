@@ -12,6 +12,8 @@ type Layers interface {
 	// Create makes an empty writable layer on the image and keeps the image's content alive while it exists.
 	// Creating twice is harmless.
 	Create(ctx context.Context, id core.ContainerID, image core.Image) error
+	// Limit bounds how many bytes the layer may take; called once, before anything is written to it.
+	Limit(ctx context.Context, id core.ContainerID, bytes int64) error
 	// Mounts says how the root file system is mounted. It touches no disk beyond a cached look at the image.
 	Mounts(ctx context.Context, id core.ContainerID) ([]core.FSMount, error)
 	// Remove deletes the layer; one that is not there is no error.

@@ -82,6 +82,9 @@ func (r *restorer) run(ctx context.Context) error {
 	for _, end := range ends {
 		end()
 	}
+	if err := r.ports.Volumes.Sweep(ctx); err != nil {
+		r.log.Error("let go of volumes that nobody uses", "error", err)
+	}
 	r.finishRemovals(ctx, r.sweepLayers(ctx))
 	r.sweepFolders()
 	r.applyPolicies(ctx)
@@ -105,6 +108,14 @@ func (r *restorer) restoreOne(b *box, a core.Adopted) (*core.Sandbox, func()) {
 		r.log.Warn("end a process whose start was not recorded", "container", c.ID)
 		a = core.Adopted{}
 	}
+	if a.PID != 0 && a.Paused && c.State.BrieflyPaused {
+		// Whoever made the copy is gone with the daemon.
+		if err := r.ports.Runtime.Resume(ctx, c.ID); err != nil {
+			r.log.Error("end the pause of a container that was being copied", "container", c.ID, "error", err)
+		} else {
+			a.Paused = false
+		}
+	}
 	switch {
 	case a.PID != 0:
 		c = b.Change(func(c *core.Container) {
@@ -113,7 +124,7 @@ func (r *restorer) restoreOne(b *box, a core.Adopted) (*core.Sandbox, func()) {
 				c.State.Status = core.StatusPaused
 			}
 			c.State.PID, c.State.StartedAt = a.PID, a.StartedAt
-			c.State.Error = ""
+			c.State.Error, c.State.BrieflyPaused = "", a.Paused && c.State.BrieflyPaused
 		})
 		b.mu.Lock()
 		b.ended = make(chan struct{})

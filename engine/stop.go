@@ -200,7 +200,12 @@ func (l *Lifecycle) Restart(ctx context.Context, ref string, options core.StopOp
 }
 
 // Pause freezes every process of a container.
-func (l *Lifecycle) Pause(ctx context.Context, ref string) error {
+func (l *Lifecycle) Pause(ctx context.Context, ref string) error { return l.pause(ctx, ref, false) }
+
+// Freeze is a pause for the time of a copy: should the daemon die meanwhile, the next one ends it.
+func (l *Lifecycle) Freeze(ctx context.Context, ref string) error { return l.pause(ctx, ref, true) }
+
+func (l *Lifecycle) pause(ctx context.Context, ref string, brief bool) error {
 	b, err := l.table.find(ref)
 	if err != nil {
 		return err
@@ -215,6 +220,9 @@ func (l *Lifecycle) Pause(ctx context.Context, ref string) error {
 	case core.StatusRunning:
 	default:
 		return core.NotRunning(c.ID)
+	}
+	if c := b.Change(func(c *core.Container) { c.State.BrieflyPaused = brief }); brief {
+		l.save(ctx, c, false)
 	}
 	if err := l.ports.Runtime.Pause(ctx, b.id); err != nil {
 		return err
@@ -248,6 +256,7 @@ func (l *Lifecycle) resume(ctx context.Context, b *box) error {
 	}
 	thawed := false
 	c := b.Change(func(c *core.Container) {
+		c.State.BrieflyPaused = false
 		if thawed = c.State.Status == core.StatusPaused; thawed {
 			move(c, core.StatusRunning)
 		}

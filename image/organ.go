@@ -50,6 +50,7 @@ import (
 	"github.com/berth-engine/berth/image/layers"
 	"github.com/berth-engine/berth/image/names"
 	"github.com/berth-engine/berth/image/registries"
+	"github.com/berth-engine/berth/linux/quota"
 )
 
 const (
@@ -67,8 +68,9 @@ type Registries = registries.Config
 
 // Options of New.
 type Options struct {
-	Root       string // content, metadata and unpacked layers
-	LayersRoot string // writable layers of containers
+	Root       string          // content, metadata and unpacked layers
+	LayersRoot string          // writable layers of containers
+	Quota      *quota.Projects // sets their limits, where the file system can
 	Registries Registries
 	// MaxDownloads and MaxUploads bound the layers in flight per pull and per push; 0: 3 and 5, as in Docker.
 	MaxDownloads, MaxUploads int
@@ -172,7 +174,7 @@ func (o *Organ) start(ctx context.Context) (err error) {
 	o.closing = cancel
 	o.gc = newCollector(o)
 	o.layers, err = layers.Open(layers.Options{
-		Root: o.options.LayersRoot, Links: filepath.Join(o.options.Root, "l"), Empty: filepath.Join(o.options.Root, "empty"),
+		Root: o.options.LayersRoot, Links: filepath.Join(o.options.Root, "l"), Empty: filepath.Join(o.options.Root, "empty"), Quota: o.options.Quota,
 		Snapshotter: o.snapshotter, Context: o.context, Unpack: o.unpackTarget, Released: o.gc.released, Log: o.log,
 	})
 	if err != nil {

@@ -66,10 +66,19 @@ func partsOf(mounts []core.FSMount) (parts []wire.Part) {
 // userMount is a bind or a tmpfs of the user. A tmpfs is as careful as Docker's unless its options say otherwise.
 func userMount(m core.FSMount) specs.Mount {
 	mount := specs.Mount{Type: m.Type, Source: m.Source, Destination: m.Target, Options: slices.Clone(m.Options)}
+	mount.UIDMappings, mount.GIDMappings = mappings(m.IDs.UIDs), mappings(m.IDs.GIDs)
 	if m.Type == "tmpfs" {
 		mount.Options = append([]string{"noexec", "nosuid", "nodev", "rprivate"}, m.Options...)
 	}
 	return mount
+}
+
+// mappings are ranges of owners as the runtime spec has them: its "container" is the file system (config.md, "mounts").
+func mappings(ranges []core.IDMap) (list []specs.LinuxIDMapping) {
+	for _, r := range ranges {
+		list = append(list, specs.LinuxIDMapping{ContainerID: r.Disk, HostID: r.Seen, Size: r.Size})
+	}
+	return list
 }
 
 func standardMounts(c *core.Container, sec core.Security) []specs.Mount {

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/docker/go-units"
+
 	"github.com/berth-engine/berth/core"
 	"github.com/berth-engine/berth/linux/mount"
 )
@@ -41,14 +43,28 @@ func validName(name string) bool {
 }
 
 // needs says which other options an option makes no sense without.
-var needs = map[string][]string{"device": {"type"}, "type": {"device"}, "o": {"device", "type"}}
+var needs = map[string][]string{"device": {"type"}, "type": {"device"}, "o": {"device", "type"}, "size": nil}
+
+// sizeOf is the limit that the options of a volume ask for, in bytes; 0: none.
+func sizeOf(options map[string]string) (int64, error) {
+	text, given := options["size"]
+	if !given {
+		return 0, nil
+	}
+	return units.RAMInBytes(text)
+}
 
 // optionsError says what is wrong with the options of a volume, in Docker's words.
-func optionsError(options map[string]string) error {
+func (vs *Volumes) optionsError(options map[string]string) error {
+	switch size, err := sizeOf(options); {
+	case err != nil:
+		return err
+	case size > 0 && options["type"] != "":
+		return errors.New("size is for volumes whose data is in a folder of their own; give the file system that is mounted an option in o (size=, for a tmpfs)")
+	case size > 0 && vs.quota == nil:
+		return errors.New("quota size requested but no quota support")
+	}
 	for key := range options {
-		if key == "size" {
-			return errors.New("quota size requested but no quota support")
-		}
 		if _, known := needs[key]; !known {
 			return fmt.Errorf("invalid option: %q", key)
 		}
@@ -76,26 +92,30 @@ func mountOptions(ctx context.Context, options map[string]string, path string) e
 	if kind == "none" && (slices.Contains(list, "bind") || slices.Contains(list, "rbind")) {
 		kind = "bind"
 	}
-	if strings.HasPrefix(kind, "nfs") || kind == "cifs" {
-		if err := resolveAddr(ctx, list); err != nil {
-			return err
-		}
+	var err error
+	switch found := slices.IndexFunc(list, func(o string) bool { return strings.HasPrefix(o, "addr=") }); {
+	case found >= 0 && (strings.HasPrefix(kind, "nfs") || kind == "cifs"):
+		list[found], err = resolve(ctx, "addr=", list[found], "")
+	case kind == "cifs" && strings.HasPrefix(device, "//"):
+		server, share, _ := strings.Cut(device[2:], "/")
+		device, err = resolve(ctx, "//", "//"+server, "/"+share)
+	}
+	if err != nil {
+		return err
 	}
 	return mount.One(core.FSMount{Type: kind, Source: device, Options: list}, path)
 }
 
-// resolveAddr puts the address of the server in place of its name: the kernel knows no names.
-func resolveAddr(ctx context.Context, list []string) error {
-	for i, option := range list {
-		host, found := strings.CutPrefix(option, "addr=")
-		if !found || net.ParseIP(host) != nil {
-			continue
-		}
-		addresses, err := net.DefaultResolver.LookupHost(ctx, host)
-		if err != nil {
-			return fmt.Errorf("error resolving passed in network volume address: %w", err)
-		}
-		list[i] = "addr=" + addresses[0]
+// resolve puts the address of a server in place of its name, which stands in text behind a prefix: the kernel knows no
+// names.
+func resolve(ctx context.Context, prefix, text, suffix string) (string, error) {
+	host := strings.TrimPrefix(text, prefix)
+	if net.ParseIP(host) != nil {
+		return text + suffix, nil
 	}
-	return nil
+	addresses, err := net.DefaultResolver.LookupHost(ctx, host)
+	if err != nil {
+		return "", fmt.Errorf("error resolving passed in network volume address: %w", err)
+	}
+	return prefix + addresses[0] + suffix, nil
 }

@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"github.com/berth-engine/berth/core"
+	"github.com/berth-engine/berth/lib/failpoint"
+	"github.com/berth-engine/berth/linux/mount"
 	"github.com/berth-engine/berth/linux/tree"
 )
 
@@ -34,7 +36,7 @@ func (v *volume) attach(ctx context.Context) error {
 	if _, err := os.Stat(path); err != nil {
 		return core.Internal("volume %s: its folder is gone: %w", name, err)
 	}
-	if len(v.record.Options) == 0 {
+	if !isMounted(&v.record) {
 		return nil
 	}
 	mounted, err := tree.IsMount(path)
@@ -44,10 +46,13 @@ func (v *volume) attach(ctx context.Context) error {
 	if mounted {
 		return nil // for another container, or by the daemon before this one
 	}
+	if err := failpoint.Hit("volume:before-mount"); err != nil {
+		return err
+	}
 	if err := mountOptions(ctx, v.record.Options, path); err != nil {
 		return core.Internal("error while mounting volume '%s': failed to mount local volume: %w", path, err)
 	}
-	return nil
+	return failpoint.Hit("volume:mounted")
 }
 
 // Unmount lets go of a volume for a container. Letting go twice is harmless, also of a volume that is gone.
@@ -61,9 +66,24 @@ func (vs *Volumes) Unmount(_ context.Context, name string, by core.ContainerID) 
 	return v.detach()
 }
 
+// Sweep takes the mounts away that nobody uses: of a container whose making the daemon did not survive. It is called once,
+// when all containers that live have their volumes.
+func (vs *Volumes) Sweep(ctx context.Context) error {
+	all, err := vs.List(ctx)
+	for _, known := range all {
+		v, gone := vs.locked(known.Name)
+		if gone != nil {
+			continue
+		}
+		err = errors.Join(err, v.detach())
+		v.mu.Unlock()
+	}
+	return err
+}
+
 // detach takes the mount away once nobody uses it. The caller holds the lock.
 func (v *volume) detach() error {
-	if len(v.record.Options) == 0 || len(v.users) > 0 {
+	if !isMounted(&v.record) || len(v.users) > 0 || v.copies > 0 {
 		return nil
 	}
 	if err := tree.Unmount(v.record.Mountpoint); err != nil {
@@ -108,7 +128,7 @@ func (vs *Volumes) Fill(ctx context.Context, name string, root []core.FSMount, d
 		return core.Internal("volume %s: look into the image: %w", name, err)
 	}
 	defer func() { err = errors.Join(err, from.Close()) }()
-	if err := v.fill(ctx, from); err != nil {
+	if err := vs.fill(ctx, v, from); err != nil {
 		return core.Internal("volume %s: fill it from the image: %w", name, err)
 	}
 	return nil
@@ -116,26 +136,26 @@ func (vs *Volumes) Fill(ctx context.Context, name string, root []core.FSMount, d
 
 // fill copies into a folder beside the data and puts that in place of it, so that nobody ever finds half of it. A
 // volume that is mounted, or that another container has open, is filled where it is.
-func (v *volume) fill(ctx context.Context, from *os.File) error {
+func (vs *Volumes) fill(ctx context.Context, v *volume, from *os.File) error {
 	data := v.record.Mountpoint
-	if len(v.record.Options) > 0 || len(v.users) > 0 {
+	if isMounted(&v.record) || len(v.users) > 0 || v.copies > 0 {
 		return copyTo(ctx, from, data)
 	}
 	filling := filepath.Join(filepath.Dir(data), fillingName)
-	if err := os.RemoveAll(filling); err != nil {
+	if err := vs.drop(filling); err != nil {
 		return err
 	}
-	if err := os.Mkdir(filling, 0o700); err != nil {
-		return err
+	if err := vs.makeData(filling, &v.record); err != nil {
+		return errors.Join(err, vs.drop(filling))
 	}
 	err := copyTo(ctx, from, filling)
 	if err == nil {
-		err = syscall.Rename(filling, data) // works on an empty folder only; os.Rename never does
+		err = failpoint.Hit("volume-fill:before-rename")
 	}
-	if err != nil {
-		return errors.Join(err, os.RemoveAll(filling))
+	if err == nil {
+		err = tree.Exchange(filling, data)
 	}
-	return nil
+	return errors.Join(err, vs.drop(filling))
 }
 
 func copyTo(ctx context.Context, from *os.File, path string) (err error) {
@@ -144,7 +164,7 @@ func copyTo(ctx context.Context, from *os.File, path string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, to.Close()) }()
-	return tree.Copy(ctx, from, to)
+	return tree.Copy(ctx, from, to, nil)
 }
 
 func isEmpty(path string) (empty bool, err error) {
@@ -180,6 +200,27 @@ func (vs *Volumes) Source(_ context.Context, path string, make bool) error {
 	return core.Invalid(`invalid mount config for type "bind": %w`, err)
 }
 
+// Propagates refuses a propagation that the mount which a bind's source is on can't give: nothing would come through.
+func (vs *Volumes) Propagates(_ context.Context, path, propagation string) error {
+	var kinds string
+	switch propagation {
+	case "shared", "rshared":
+		kinds = "shared"
+	case "slave", "rslave":
+		kinds = "shared or slave"
+	default:
+		return nil
+	}
+	on, err := mount.Of(path)
+	if err != nil {
+		return core.Internal("look for the mount that %s is on: %w", path, err)
+	}
+	if on.Shared || on.Slave && kinds != "shared" {
+		return nil
+	}
+	return core.Internal("path %s is mounted on %s but it is not a %s mount", path, on.Point, kinds)
+}
+
 // Size is how many bytes the files of a volume hold, each counted once whatever its number of names. What is mounted
 // from elsewhere is not counted.
 func (vs *Volumes) Size(ctx context.Context, name string) (int64, error) {
@@ -187,7 +228,7 @@ func (vs *Volumes) Size(ctx context.Context, name string) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if len(v.record.Options) > 0 {
+	if isMounted(&v.record) {
 		return 0, nil
 	}
 	size, err := folderSize(ctx, v.record.Mountpoint)

@@ -6,7 +6,10 @@
 //	<name>/volume.json     the record: labels, options, time of creation
 //	<name>/_data           what containers see; its presence says that the volume is complete
 //	<name>/_filling        content that is being copied from an image
-//	.trash-<id>            a removed volume whose content is being deleted
+//	<name>/_incoming-<id>  content that is to take the place of the data, or did not get there, or was replaced
+//	<name>/snapshots/<tag> what the volume held at a moment: snapshot.json and _data
+//	.new-<id>              a volume that is being made of another one or of a tar
+//	.trash-<id>            a removed volume or snapshot whose content is being deleted
 package volume
 
 import (
@@ -25,8 +28,9 @@ import (
 	"time"
 
 	"github.com/berth-engine/berth/core"
-	"github.com/berth-engine/berth/lib/atomicfile"
+	"github.com/berth-engine/berth/lib/failpoint"
 	"github.com/berth-engine/berth/lib/id"
+	"github.com/berth-engine/berth/linux/quota"
 	"github.com/berth-engine/berth/linux/tree"
 )
 
@@ -43,6 +47,7 @@ const (
 type Volumes struct {
 	root   string
 	logger *slog.Logger
+	quota  *quota.Projects // nil where the file system has none
 
 	mu     sync.Mutex // guards byName; taken after a volume's own, and never held for long
 	byName map[string]*volume
@@ -54,12 +59,18 @@ type volume struct {
 
 	mu      sync.Mutex // guards the rest; held while the volume is being mounted, filled or removed
 	users   map[core.ContainerID]bool
+	copies  int // how many copies of it, or of its snapshots, or to it are under way
 	removed bool
 }
 
+func newVolume(v core.Volume) *volume {
+	return &volume{record: v, users: map[core.ContainerID]bool{}}
+}
+
 // New reads the volumes below root, which is made when it is missing, and clears away what an interrupted creation or
-// removal left. A record that can't be read costs a volume its labels, never its data.
-func New(root string, logger *slog.Logger) (*Volumes, error) {
+// removal left. A record that can't be read costs a volume its labels, never its data. projects sets the limits that the option
+// size asks for, where the file system can.
+func New(root string, projects *quota.Projects, logger *slog.Logger) (*Volumes, error) {
 	if err := os.MkdirAll(root, 0o701); err != nil {
 		return nil, fmt.Errorf("volumes: %w", err)
 	}
@@ -68,10 +79,13 @@ func New(root string, logger *slog.Logger) (*Volumes, error) {
 		return nil, fmt.Errorf("volumes: %w", err)
 	}
 	vs := &Volumes{root: root, logger: logger, byName: map[string]*volume{}}
+	if projects.Supported(root) {
+		vs.quota = projects
+	}
 	for _, entry := range entries {
 		path := filepath.Join(root, entry.Name())
 		switch {
-		case strings.HasPrefix(entry.Name(), trashPrefix):
+		case strings.HasPrefix(entry.Name(), trashPrefix), strings.HasPrefix(entry.Name(), newPrefix):
 			vs.discard(path)
 		case entry.IsDir() && nameError(entry.Name()) == nil:
 			if err := vs.load(entry.Name(), path); err != nil {
@@ -92,6 +106,9 @@ func (vs *Volumes) load(name, path string) error {
 		return err
 	}
 	vs.discard(filepath.Join(path, fillingName))
+	if err := vs.clearStaging(path); err != nil {
+		return err
+	}
 	record := core.Volume{}
 	raw, err := os.ReadFile(filepath.Join(path, recordName))
 	if err == nil {
@@ -102,7 +119,7 @@ func (vs *Volumes) load(name, path string) error {
 		record = core.Volume{Created: data.ModTime()}
 	}
 	record.Name, record.Driver, record.Mountpoint = name, driver, filepath.Join(path, dataName)
-	vs.byName[name] = &volume{record: record, users: map[core.ContainerID]bool{}}
+	vs.byName[name] = newVolume(record)
 	return nil
 }
 
@@ -120,7 +137,7 @@ func unmake(folder string) error {
 
 // discard deletes what nobody can see any more. What can't be deleted now is tried again at the next start.
 func (vs *Volumes) discard(path string) {
-	if err := os.RemoveAll(path); err != nil {
+	if err := errors.Join(vs.drop(filepath.Join(path, dataName)), vs.drop(path)); err != nil {
 		vs.logger.Warn("what is left of a volume can't be deleted", "path", path, "error", err)
 	}
 }
@@ -136,7 +153,7 @@ func (vs *Volumes) Create(_ context.Context, v core.Volume) (core.Volume, error)
 	if v.Name == "" {
 		v.Name, v.Anonymous = id.New(), true
 	}
-	for _, wrong := range []error{nameError(v.Name), optionsError(v.Options)} {
+	for _, wrong := range []error{nameError(v.Name), vs.optionsError(v.Options)} {
 		if wrong != nil {
 			return core.Volume{}, core.Invalid("create %s: %w", v.Name, wrong)
 		}
@@ -155,37 +172,36 @@ func (vs *Volumes) Create(_ context.Context, v core.Volume) (core.Volume, error)
 	if err := vs.make(v); err != nil {
 		return core.Volume{}, core.Internal("create %s: %w", v.Name, err)
 	}
-	vs.byName[v.Name] = &volume{record: v, users: map[core.ContainerID]bool{}}
+	vs.byName[v.Name] = newVolume(v)
 	return copyOf(v), nil
 }
 
-// make brings a volume onto the disk; the folder of the data comes last.
-func (vs *Volumes) make(v core.Volume) (err error) {
-	record, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
+// make brings a volume onto the disk.
+func (vs *Volumes) make(v core.Volume) error {
+	// A plain record can be made up from the folder; one that says more must not get lost with the machine.
+	sync := len(v.Options) > 0 || len(v.Labels) > 0
 	folder := filepath.Join(vs.root, v.Name)
+	if err := vs.makeIn(folder, v, sync); err != nil {
+		return errors.Join(err, os.RemoveAll(folder))
+	}
+	return nil
+}
+
+// makeIn makes the folder of a volume; the folder of the data comes last.
+func (vs *Volumes) makeIn(folder string, v core.Volume, sync bool) error {
 	if err := os.Mkdir(folder, 0o700); err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.RemoveAll(folder))
-		}
-	}()
-	// A plain record can be made up from the folder; one that says more must not get lost with the machine.
-	sync := len(v.Options) > 0 || len(v.Labels) > 0
-	if err := atomicfile.WriteFile(filepath.Join(folder, recordName), record, 0o600, sync); err != nil {
+	if err := writeRecord(folder, v, sync); err != nil {
 		return err
 	}
-	if err := os.Mkdir(v.Mountpoint, 0o755); err != nil {
+	if err := failpoint.Hit("volume:before-data"); err != nil {
 		return err
 	}
-	if err := os.Chmod(folder, 0o701); err != nil {
+	if err := vs.makeData(filepath.Join(folder, dataName), &v); err != nil {
 		return err
 	}
-	return os.Chmod(v.Mountpoint, 0o755) // whatever the umask
+	return os.Chmod(folder, 0o701)
 }
 
 // copyOf is a volume that shares nothing with v.
@@ -238,14 +254,18 @@ func (vs *Volumes) List(context.Context) ([]core.Volume, error) {
 	return all, nil
 }
 
-// Remove deletes a volume and its data. One that is mounted for a container is not removed.
-func (vs *Volumes) Remove(_ context.Context, name string) error {
+// Remove deletes a volume and its data. One that is mounted for a container is not removed, and one with snapshots by
+// force only.
+func (vs *Volumes) Remove(_ context.Context, name string, force bool) error {
 	v, err := vs.locked(name)
 	if err != nil {
 		return err
 	}
-	trash, err := vs.bin(v)
+	trash, err := vs.bin(v, force)
 	v.mu.Unlock()
+	if err == nil {
+		err = failpoint.Hit("volume:in-trash")
+	}
 	if err != nil {
 		return err
 	}
@@ -255,10 +275,19 @@ func (vs *Volumes) Remove(_ context.Context, name string) error {
 
 // bin takes a volume away by renaming its folder, in one step that a crash can't divide. The caller holds the volume's
 // lock.
-func (vs *Volumes) bin(v *volume) (trash string, err error) {
+func (vs *Volumes) bin(v *volume, force bool) (trash string, err error) {
 	name := v.record.Name
-	if len(v.users) > 0 {
-		return "", core.Conflict("remove %s: volume is in use - %v", name, slices.Sorted(maps.Keys(v.users)))
+	if err := v.unused("remove"); err != nil {
+		return "", err
+	}
+	if !force {
+		snapshots, err := v.listSnapshots()
+		if err != nil {
+			return "", core.Internal("remove %s: %w", name, err)
+		}
+		if len(snapshots) > 0 {
+			return "", core.Conflict("remove %s: volume has snapshots (%d); remove them first, or use force", name, len(snapshots))
+		}
 	}
 	if err := tree.Unmount(v.record.Mountpoint); err != nil {
 		return "", core.Internal("remove %s: %w", name, err)

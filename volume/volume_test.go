@@ -15,6 +15,7 @@ import (
 	"github.com/containerd/errdefs"
 
 	"github.com/berth-engine/berth/core"
+	"github.com/berth-engine/berth/linux/quota"
 	"github.com/berth-engine/berth/linux/tree"
 )
 
@@ -27,7 +28,7 @@ func needsRoot(t *testing.T) {
 
 func open(t *testing.T, root string) *Volumes {
 	t.Helper()
-	vs, err := New(root, slog.New(slog.DiscardHandler))
+	vs, err := New(root, quota.New(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +107,7 @@ func TestLifecycle(t *testing.T) {
 	if err != nil || path != v.Mountpoint {
 		t.Fatal(path, err)
 	}
-	if err := vs.Remove(t.Context(), "data"); !errdefs.IsConflict(err) || err.Error() != "remove data: volume is in use - [c1]" {
+	if err := vs.Remove(t.Context(), "data", false); !errdefs.IsConflict(err) || err.Error() != "remove data: volume is in use - [c1]" {
 		t.Errorf("removing a used volume gives %v", err)
 	}
 	if err := errors.Join(os.WriteFile(path+"/file", []byte("12345"), 0o600), os.Link(path+"/file", path+"/link"), os.Symlink("/etc", path+"/etc")); err != nil {
@@ -123,11 +124,11 @@ func TestLifecycle(t *testing.T) {
 		t.Errorf("after a restart: %+v, %v", got, err)
 	}
 	for _, name := range []string{"data", anonymous.Name} {
-		if err := errors.Join(vs.Unmount(t.Context(), name, "c1"), vs.Remove(t.Context(), name)); err != nil {
+		if err := errors.Join(vs.Unmount(t.Context(), name, "c1"), vs.Remove(t.Context(), name, false)); err != nil {
 			t.Error(err)
 		}
 	}
-	if err := vs.Remove(t.Context(), "data"); !errdefs.IsNotFound(err) || err.Error() != "get data: no such volume" {
+	if err := vs.Remove(t.Context(), "data", false); !errdefs.IsNotFound(err) || err.Error() != "get data: no such volume" {
 		t.Errorf("removing twice gives %v", err)
 	}
 	if entries, err := os.ReadDir(root); err != nil || len(entries) != 0 {
@@ -174,7 +175,7 @@ func TestConcurrentUse(t *testing.T) {
 				if _, err := vs.Create(t.Context(), core.Volume{Name: "shared"}); err != nil {
 					t.Error(err)
 				}
-				if err := vs.Remove(t.Context(), "shared"); err != nil && !errdefs.IsNotFound(err) {
+				if err := vs.Remove(t.Context(), "shared", false); err != nil && !errdefs.IsNotFound(err) {
 					t.Error(err)
 				}
 			}
@@ -199,6 +200,54 @@ func TestSource(t *testing.T) {
 	}
 	if err := vs.Source(t.Context(), file+"/x", true); err == nil || !strings.HasPrefix(err.Error(), "error while creating mount source path '"+file+"/x': ") {
 		t.Errorf("a path below a file gives %v", err)
+	}
+}
+
+func TestPropagation(t *testing.T) {
+	t.Parallel()
+	needsRoot(t)
+	vs := open(t, t.TempDir())
+	top := filepath.Join(t.TempDir(), "a mount")
+	if err := os.MkdirAll(top, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mount("tmpfs", top, "tmpfs", 0, ""); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(top, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	path := filepath.Join(top, "folder")
+	if err := os.Mkdir(path, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	real, err := filepath.EvalSymlinks(top)
+	if err != nil {
+		t.Fatal(err)
+	}
+	is := "path " + path + " is mounted on " + real + " but it is not a "
+	for _, test := range []struct {
+		how                       uintptr
+		rprivate, rslave, rshared string
+	}{
+		{syscall.MS_PRIVATE, "", is + "shared or slave mount", is + "shared mount"},
+		{syscall.MS_SHARED, "", "", ""},
+		{syscall.MS_PRIVATE, "", is + "shared or slave mount", is + "shared mount"},
+	} {
+		if err := syscall.Mount("", top, "", test.how, ""); err != nil {
+			t.Fatal(err)
+		}
+		for propagation, want := range map[string]string{"": "", "rprivate": test.rprivate, "slave": test.rslave, "rslave": test.rslave, "shared": test.rshared, "rshared": test.rshared} {
+			got := ""
+			if err := vs.Propagates(t.Context(), path, propagation); err != nil {
+				got = err.Error()
+			}
+			if got != want {
+				t.Errorf("%s on a mount of kind %#x: %q, want %q", propagation, test.how, got, want)
+			}
+		}
 	}
 }
 
@@ -234,7 +283,7 @@ func TestMountedVolumes(t *testing.T) {
 			t.Errorf("still mounted: %v, %v", mounted, err)
 		}
 	}
-	if err := vs.Remove(t.Context(), "memory"); err != nil {
+	if err := vs.Remove(t.Context(), "memory", false); err != nil {
 		t.Error(err)
 	}
 	host := t.TempDir()
@@ -248,7 +297,7 @@ func TestMountedVolumes(t *testing.T) {
 	if _, err := os.Stat(v.Mountpoint + "/here"); err != nil {
 		t.Error(err)
 	}
-	if err := errors.Join(vs.Unmount(t.Context(), "bound", "c1"), vs.Remove(t.Context(), "bound")); err != nil {
+	if err := errors.Join(vs.Unmount(t.Context(), "bound", "c1"), vs.Remove(t.Context(), "bound", false)); err != nil {
 		t.Error(err)
 	}
 	if _, err := os.Stat(host + "/here"); err != nil {

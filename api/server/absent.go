@@ -16,6 +16,11 @@ func noSwarm(*call) error {
 	return core.Unavailable(`This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm and try again.`)
 }
 
+// noCluster answers for a change of a volume, which only those of a swarm can have.
+func noCluster(*call) error {
+	return core.Unavailable("volume update only valid for cluster volumes, but swarm is unavailable")
+}
+
 // notInSwarm answers for leaving a swarm.
 func notInSwarm(*call) error { return core.Unavailable("This node is not part of a swarm") }
 

@@ -64,6 +64,7 @@ type (
 	fakeTransfers  struct{ *journal }
 	fakeNetworks   struct{ *journal }
 	fakeVolumes    struct{ *journal }
+	fakeCopies     struct{ *journal }
 	fakeBuilds     struct{ *journal }
 	fakeSystem     struct{ *journal }
 )
@@ -362,6 +363,43 @@ func (f fakeVolumes) Prune(_ context.Context, filters core.Filters) (core.Pruned
 	return core.Pruned{}, f.note("volumes prune %v", filters)
 }
 
+func (f fakeCopies) Export(_ context.Context, name, tag, format string, _ io.Writer) error {
+	return f.note("export %s tag=%s %s", name, tag, format)
+}
+
+func (f fakeCopies) Import(_ context.Context, name string, r io.Reader, replace bool) (core.Volume, error) {
+	content, err := io.ReadAll(r)
+	if err != nil {
+		return core.Volume{}, err
+	}
+	return core.Volume{Name: name}, f.note("import %s %s %t", name, content, replace)
+}
+
+func (f fakeCopies) Clone(_ context.Context, name, tag, as string, pause bool, progress core.ProgressFunc) (core.Volume, error) {
+	progress(core.Progress{ID: as, Status: "Copying", Current: 1, Total: 2})
+	return core.Volume{Name: as}, f.note("clone %s tag=%s %s %t", name, tag, as, pause)
+}
+
+func (f fakeCopies) Rename(_ context.Context, name, as string) error {
+	return f.note("volume rename %s %s", name, as)
+}
+
+func (f fakeCopies) Snapshot(_ context.Context, name, tag string, pause bool, _ core.ProgressFunc) (core.VolumeSnapshot, error) {
+	return core.VolumeSnapshot{Tag: tag}, f.note("snapshot %s %s %t", name, tag, pause)
+}
+
+func (f fakeCopies) Snapshots(_ context.Context, name string) ([]core.VolumeSnapshot, error) {
+	return nil, f.note("snapshots %s", name)
+}
+
+func (f fakeCopies) Rollback(_ context.Context, name, tag string, _ core.ProgressFunc) error {
+	return f.note("rollback %s %s", name, tag)
+}
+
+func (f fakeCopies) RemoveSnapshot(_ context.Context, name, tag string) error {
+	return f.note("snapshot rm %s %s", name, tag)
+}
+
 func (f fakeBuilds) Build(_ context.Context, r io.Reader, o core.BuildOptions, progress core.ProgressFunc) (core.ImageID, error) {
 	content, err := io.ReadAll(r)
 	if err != nil {
@@ -409,7 +447,7 @@ func daemon(t testing.TB) (*journal, *httptest.Server) {
 	close(j.follow)
 	options := Options{
 		Containers: fakeContainers{j}, Lifecycle: fakeLifecycle{j}, Consoles: fakeConsoles{j}, Execs: fakeExecs{j}, Files: fakeFiles{j},
-		Images: fakeImages{j}, Transfers: fakeTransfers{j}, Networks: fakeNetworks{j}, Volumes: fakeVolumes{j},
+		Images: fakeImages{j}, Transfers: fakeTransfers{j}, Networks: fakeNetworks{j}, Volumes: fakeVolumes{j}, VolumeCopies: fakeCopies{j},
 		Builds: fakeBuilds{j}, System: fakeSystem{j},
 		Build:  wire.Build{Version: "1.2.3"},
 		Logger: slog.New(slog.DiscardHandler),

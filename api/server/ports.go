@@ -122,6 +122,20 @@ type Volumes interface {
 	Prune(ctx context.Context, filters core.Filters) (core.Pruned, error)
 }
 
+// VolumeCopies is what the API needs of the engine for the verbs of volumes that Docker does not have.
+type VolumeCopies interface {
+	// Export writes a tar of a volume or, with a tag, of a snapshot; format is "gzip", "zstd" or empty.
+	Export(ctx context.Context, name, tag, format string, w io.Writer) error
+	// Import makes a volume of a tar, compressed or not; with replace what is in it goes.
+	Import(ctx context.Context, name string, r io.Reader, replace bool) (core.Volume, error)
+	Clone(ctx context.Context, name, tag, as string, pause bool, progress core.ProgressFunc) (core.Volume, error)
+	Rename(ctx context.Context, name, as string) error
+	Snapshot(ctx context.Context, name, tag string, pause bool, progress core.ProgressFunc) (core.VolumeSnapshot, error)
+	Snapshots(ctx context.Context, name string) ([]core.VolumeSnapshot, error)
+	Rollback(ctx context.Context, name, tag string, progress core.ProgressFunc) error
+	RemoveSnapshot(ctx context.Context, name, tag string) error
+}
+
 // Builds is what the API needs of the build organ.
 type Builds interface {
 	// Build runs a classic build; the context is a tar, compressed or not. It gives the image's ID.

@@ -112,6 +112,7 @@ func imageRoutes(o Options) []route {
 func objectRoutes(o Options) []route {
 	n := networks{o.Networks}
 	v := volumes{o.Volumes}
+	vc := volumeCopies{o.VolumeCopies}
 	return []route{
 		{get, "/networks", n.list},
 		{get, "/networks/", n.list},
@@ -123,10 +124,18 @@ func objectRoutes(o Options) []route {
 		{post, "/networks/{id...}/disconnect", n.disconnect},
 		{del, "/networks/{id...}", n.remove},
 		{get, "/volumes", v.list},
+		{get, "/volumes/{name...}/export", vc.export},
+		{post, "/volumes/{name...}/import", vc.fill},
+		{post, "/volumes/{name...}/clone", vc.clone},
+		{post, "/volumes/{name...}/rename", vc.rename},
+		{get, "/volumes/{name...}/snapshots", vc.list},
+		{post, "/volumes/{name...}/snapshots", vc.snapshot},
+		{del, "/volumes/{name...}/snapshots", vc.remove},
+		{post, "/volumes/{name...}/rollback", vc.rollback},
 		{get, "/volumes/{name...}", v.inspect},
 		{post, "/volumes/create", v.create},
 		{post, "/volumes/prune", v.prune},
-		{put, "/volumes/{name...}", absent("cluster volumes")},
+		{put, "/volumes/{name...}", noCluster},
 		{del, "/volumes/{name...}", v.remove},
 	}
 }

@@ -20,17 +20,18 @@ import (
 
 // Options are what the API stands on. Every port is needed.
 type Options struct {
-	Containers Containers
-	Lifecycle  Lifecycle
-	Consoles   Consoles
-	Execs      Execs
-	Files      Files
-	Images     Images
-	Transfers  Transfers
-	Networks   Networks
-	Volumes    Volumes
-	Builds     Builds
-	System     System
+	Containers   Containers
+	Lifecycle    Lifecycle
+	Consoles     Consoles
+	Execs        Execs
+	Files        Files
+	Images       Images
+	Transfers    Transfers
+	Networks     Networks
+	Volumes      Volumes
+	VolumeCopies VolumeCopies
+	Builds       Builds
+	System       System
 
 	// Build says which program this is.
 	Build wire.Build

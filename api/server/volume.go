@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"net/http"
 
 	"github.com/berth-engine/berth/api/wire"
@@ -58,4 +59,56 @@ func (h volumes) prune(c *call) error {
 	}
 	pruned, err := h.port.Prune(c.lasting(), filters)
 	return c.reply(wire.VolumesPruned(pruned), err)
+}
+
+// volumeCopies answers for what Docker does not have: tars, clones and snapshots of volumes. Long works are told as lines
+// of JSON, like pulls, and end when the client goes away.
+type volumeCopies struct{ port VolumeCopies }
+
+func (h volumeCopies) export(c *call) error {
+	format := c.text("compression")
+	kind := map[string]string{"gzip": "application/gzip", "zstd": "application/zstd"}[format]
+	return h.port.Export(c.context(), c.name, c.text("snapshot"), format, lateWriter{c: c, contentType: cmp.Or(kind, "application/x-tar")})
+}
+
+// fill is an import.
+func (h volumeCopies) fill(c *call) error {
+	volume, err := h.port.Import(c.context(), c.name, c.r.Body, c.truth("replace"))
+	return c.reply(wire.VolumeInspect(volume), err)
+}
+
+func (h volumeCopies) clone(c *call) error {
+	p := newProgress(c)
+	made, err := h.port.Clone(c.context(), c.name, c.text("snapshot"), c.text("name"), c.truthOr("pause", true), p.step)
+	if err == nil {
+		p.step(core.Progress{Aux: wire.VolumeInspect(made)})
+	}
+	return p.finish(err)
+}
+
+func (h volumeCopies) rename(c *call) error {
+	return c.done(h.port.Rename(c.lasting(), c.name, c.text("name")))
+}
+
+func (h volumeCopies) list(c *call) error {
+	found, err := h.port.Snapshots(c.context(), c.name)
+	return c.reply(wire.VolumeSnapshots(found), err)
+}
+
+func (h volumeCopies) snapshot(c *call) error {
+	p := newProgress(c)
+	made, err := h.port.Snapshot(c.context(), c.name, c.text("tag"), c.truthOr("pause", true), p.step)
+	if err == nil {
+		p.step(core.Progress{Aux: wire.VolumeSnapshot(made)})
+	}
+	return p.finish(err)
+}
+
+func (h volumeCopies) rollback(c *call) error {
+	p := newProgress(c)
+	return p.finish(h.port.Rollback(c.context(), c.name, c.text("tag"), p.step))
+}
+
+func (h volumeCopies) remove(c *call) error {
+	return c.done(h.port.RemoveSnapshot(c.lasting(), c.name, c.text("tag")))
 }

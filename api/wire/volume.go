@@ -54,3 +54,24 @@ func DecodeVolume(body []byte) (core.Volume, error) {
 func VolumesPruned(p core.Pruned) any {
 	return volume.PruneReport{VolumesDeleted: list(p.Deleted), SpaceReclaimed: p.Reclaimed}
 }
+
+// volumeSnapshot is ours: Docker has no snapshots.
+type volumeSnapshot struct {
+	Tag       string
+	CreatedAt string `json:",omitempty"`
+	Size      int64  // bytes; -1: not known
+}
+
+func snapshotShape(s core.VolumeSnapshot) volumeSnapshot {
+	shape := volumeSnapshot{Tag: s.Tag, Size: s.Size}
+	if !s.Created.IsZero() {
+		shape.CreatedAt = s.Created.UTC().Format(time.RFC3339Nano)
+	}
+	return shape
+}
+
+// VolumeSnapshot shows a snapshot of a volume.
+func VolumeSnapshot(s core.VolumeSnapshot) any { return snapshotShape(s) }
+
+// VolumeSnapshots shows the snapshots of a volume (GET /volumes/{name}/snapshots).
+func VolumeSnapshots(all []core.VolumeSnapshot) any { return each(list(all), snapshotShape) }

@@ -184,15 +184,8 @@ func (d *definition) host(f *pflag.FlagSet) (*container.HostConfig, error) {
 		Mounts:          d.mounts.Values,
 		MaskedPaths:     masked,
 		ReadonlyPaths:   readonly,
-		Annotations:     d.annotations.Values,
+		Annotations:     d.annotated(),
 		Umask:           d.umask.Value,
-	}
-	if d.healthOnFailure != "" {
-		h.Annotations = maps.Clone(h.Annotations)
-		if h.Annotations == nil {
-			h.Annotations = map[string]string{}
-		}
-		h.Annotations[healthOnFailure] = d.healthOnFailure
 	}
 	if f.Changed("init") {
 		h.Init = &d.init
@@ -200,8 +193,28 @@ func (d *definition) host(f *pflag.FlagSet) (*container.HostConfig, error) {
 	return h, checkModes(h)
 }
 
-// healthOnFailure is the annotation in which the daemon looks: an API of Docker's has no field for it.
-const healthOnFailure = "io.berth.health-on-failure"
+// healthOnFailure, and idMapPrefix with the target of a mount, are annotations in which the daemon looks: an API of Docker's has no
+// fields for them.
+const (
+	healthOnFailure = "io.berth.health-on-failure"
+	idMapPrefix     = "io.berth.idmap:"
+)
+
+// annotated are the annotations, with those that flags stand for.
+func (d *definition) annotated() map[string]string {
+	if d.healthOnFailure == "" && len(d.mounts.IDMaps) == 0 {
+		return d.annotations.Values
+	}
+	all := map[string]string{}
+	maps.Copy(all, d.annotations.Values)
+	if d.healthOnFailure != "" {
+		all[healthOnFailure] = d.healthOnFailure
+	}
+	for target, idMap := range d.mounts.IDMaps {
+		all[idMapPrefix+target] = idMap
+	}
+	return all
+}
 
 func checkModes(h *container.HostConfig) error {
 	switch {

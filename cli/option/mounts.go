@@ -14,7 +14,11 @@ import (
 )
 
 // Mounts are the values of --mount.
-type Mounts struct{ Values []mount.Mount }
+type Mounts struct {
+	Values []mount.Mount
+	// IDMaps are how the owners of files are mapped, by the mount's target: an API of Docker's has no field for it.
+	IDMaps map[string]string
+}
 
 // Type names the flag's argument in help.
 func (*Mounts) Type() string { return "mount" }
@@ -40,8 +44,14 @@ func (m *Mounts) Set(text string) error {
 	if err != nil {
 		return err
 	}
-	one := mount.Mount{Type: mount.TypeVolume}
+	one, idMap := mount.Mount{Type: mount.TypeVolume}, ""
 	for _, field := range fields {
+		if key, value, _ := strings.Cut(field, "="); key == "idmap" {
+			if idMap = value; idMap == "" {
+				return errors.New("idmap needs a value: uids=DISK-SEEN-SIZE;gids=DISK-SEEN-SIZE")
+			}
+			continue
+		}
 		if err := mountField(&one, field); err != nil {
 			return err
 		}
@@ -50,6 +60,12 @@ func (m *Mounts) Set(text string) error {
 		return err
 	}
 	m.Values = append(m.Values, one)
+	if idMap != "" {
+		if m.IDMaps == nil {
+			m.IDMaps = map[string]string{}
+		}
+		m.IDMaps[one.Target] = idMap
+	}
 	return nil
 }
 

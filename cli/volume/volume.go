@@ -22,7 +22,8 @@ import (
 
 // New is `volume` with its commands.
 func New(s *session.Session) *cobra.Command {
-	return session.Group("volume", "Manage volumes", newList(s), newInspect(s), newCreate(s), newRemove(s), newPrune(s))
+	return session.Group("volume", "Manage volumes", newList(s), newInspect(s), newCreate(s), newRemove(s), newPrune(s),
+		newExport(s), newImport(s), newClone(s), newRename(s), newSnapshot(s), newRollback(s))
 }
 
 func newList(s *session.Session) *cobra.Command {
@@ -219,7 +220,7 @@ func newRemove(s *session.Session) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:               "rm [OPTIONS] VOLUME [VOLUME...]",
 		Short:             "Remove one or more volumes",
-		Long:              "Remove one or more volumes. You cannot remove a volume that is in use by a container.",
+		Long:              "Remove one or more volumes. You cannot remove a volume that is in use by a container; one with snapshots is removed by --force only.",
 		Aliases:           []string{"remove"},
 		Args:              session.AtLeast(1),
 		ValidArgsFunction: session.CompleteVolumes(s, -1),

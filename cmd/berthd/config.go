@@ -59,6 +59,7 @@ type config struct {
 	DefaultRuntime string            `json:"default-runtime"`
 	Runtimes       runtimeValues     `json:"runtimes"`
 	StorageDriver  string            `json:"storage-driver"`
+	StorageOpts    []string          `json:"storage-opts"`
 	LiveRestore    bool              `json:"live-restore"`
 	Experimental   bool              `json:"experimental"`
 	DefaultShm     string            `json:"default-shm-size"`
@@ -140,6 +141,7 @@ func (c *config) flags() *pflag.FlagSet {
 	f.StringVar(&c.DefaultRuntime, "default-runtime", "berth", "OCI runtime of containers that name none")
 	f.Var(&c.Runtimes, "add-runtime", "a further OCI runtime: name=/path/to/program")
 	f.StringVarP(&c.StorageDriver, "storage-driver", "s", "", "overlayfs is what there is")
+	f.StringArrayVar(&c.StorageOpts, "storage-opt", nil, "option of the storage driver: overlay2.size=10G limits the writable layers of containers that name no limit")
 	f.BoolVar(&c.LiveRestore, "live-restore", true, "containers run on without the daemon (always so)")
 	f.BoolVar(&c.Experimental, "experimental", false, "report experimental features as on")
 	f.StringVar(&c.DefaultShm, "default-shm-size", "64MiB", "size of /dev/shm of containers that name none")
@@ -164,7 +166,7 @@ var fileKeys = map[string]string{
 	"default-address-pools": "default-address-pool", "insecure-registries": "insecure-registry",
 	"registry-mirrors": "registry-mirror", "host-gateway-ips": "host-gateway-ip", "mirrors": "", "builder": "",
 	"default-ulimits": "default-ulimit", "cdi-spec-dirs": "cdi-spec-dir", "features": "feature",
-	"runtimes": "add-runtime",
+	"runtimes": "add-runtime", "storage-opts": "storage-opt",
 }
 
 // load reads the command line, then the file.

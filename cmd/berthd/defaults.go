@@ -15,6 +15,7 @@ import (
 	"github.com/berth-engine/berth/core"
 	"github.com/berth-engine/berth/engine"
 	"github.com/berth-engine/berth/engine/define"
+	"github.com/berth-engine/berth/linux/quota"
 	"github.com/berth-engine/berth/shim/wire"
 )
 
@@ -39,6 +40,9 @@ func (c *config) checkDefaults() error {
 			return fmt.Errorf("runtime '%s': path %q is not absolute", name, r.Path)
 		}
 	}
+	if _, err := c.layerSize(); err != nil {
+		return err
+	}
 	if !slices.Contains(c.runtimeNames(), c.DefaultRuntime) {
 		return fmt.Errorf("specified default runtime '%s' does not exist", c.DefaultRuntime)
 	}
@@ -49,6 +53,23 @@ func (c *config) checkDefaults() error {
 	}
 	return nil
 }
+
+// layerSize is the limit of writable layers that the storage options name; 0: none.
+func (c *config) layerSize() (size int64, err error) {
+	for _, option := range c.StorageOpts {
+		key, value, _ := strings.Cut(option, "=")
+		if key != "overlay2.size" && key != "overlayfs.size" {
+			return 0, fmt.Errorf("unknown option %s of the storage driver: Berth has overlay2.size", key)
+		}
+		if size, err = units.RAMInBytes(value); err != nil {
+			return 0, fmt.Errorf("storage option %s: %w", key, err)
+		}
+	}
+	return size, nil
+}
+
+// layerQuota reports whether writable layers can be limited. The data root is there.
+func (c *config) layerQuota(projects *quota.Projects) bool { return projects.Supported(c.DataRoot) }
 
 // features are those of dockerd that mean something here. Images are always kept by containerd's stores, and builds
 // always go through BuildKit.
@@ -63,7 +84,8 @@ func (c *config) cdiFolders() []string {
 }
 
 // definitionDefaults is what the settings say for containers that say nothing. check has refused what can't be.
-func definitionDefaults(c *config, known engine.Facts) define.Defaults {
+func definitionDefaults(c *config, known engine.Facts, layerQuota bool) define.Defaults {
+	layer, _ := c.layerSize()
 	shm, _ := units.RAMInBytes(c.DefaultShm)
 	cgroup := "host"
 	if known.CgroupV2 {
@@ -77,6 +99,8 @@ func definitionDefaults(c *config, known engine.Facts) define.Defaults {
 		IpcMode:       c.DefaultIPC,
 		CgroupNS:      cmp.Or(c.DefaultCgroup, cgroup),
 		Init:          c.Init,
+		LayerQuota:    layerQuota,
+		LayerSize:     layer,
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Ulimits)) {
 		u := c.Ulimits[name]

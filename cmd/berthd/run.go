@@ -22,6 +22,7 @@ import (
 	"github.com/berth-engine/berth/image/archive"
 	"github.com/berth-engine/berth/lib/version"
 	"github.com/berth-engine/berth/linux/cgroup"
+	"github.com/berth-engine/berth/linux/quota"
 	"github.com/berth-engine/berth/linux/rootfs"
 	"github.com/berth-engine/berth/logs"
 	"github.com/berth-engine/berth/network"
@@ -97,7 +98,8 @@ func open(ctx context.Context, c *config, h *house, log *slog.Logger) (http.Hand
 		return nil, err
 	}
 	publish := func(event core.Event) { e.Publish(event) }
-	images, err := openImages(ctx, c, publish, log)
+	projects := quota.New()
+	images, err := openImages(ctx, c, projects, publish, log)
 	if err != nil {
 		return nil, err
 	}
@@ -114,7 +116,7 @@ func open(ctx context.Context, c *config, h *house, log *slog.Logger) (http.Hand
 		// With no container left nothing of ours stays on the host; else what they need stays.
 		return networks.Shutdown(context.WithoutCancel(ctx), e == nil || !e.Containers.AnyRunning())
 	})
-	volumes, err := volume.New(filepath.Join(c.DataRoot, "volumes"), log)
+	volumes, err := volume.New(filepath.Join(c.DataRoot, "volumes"), projects, log)
 	if err != nil {
 		return nil, err
 	}
@@ -146,11 +148,11 @@ func open(ctx context.Context, c *config, h *house, log *slog.Logger) (http.Hand
 		Images: catalog, ImageStore: catalog, Layers: images.Layers(),
 		Runtime: processes, Terminals: processes, Meter: processes,
 		Networks: networks.Networks, Sandboxes: networks.Sandboxes,
-		Volumes: volumes, VolumeStore: volumes,
+		Volumes: volumes, VolumeStore: volumes, VolumeCopy: volumes,
 		Logs: reader, Records: records, Journal: journal, Cache: builder,
-		Files: engine.Files{Images: images.Transfers(), Open: openFiles, Ended: filesEnded, Decompress: archive.Decompress},
+		Files: engine.Files{Images: images.Transfers(), Open: openFiles, Ended: filesEnded, Decompress: archive.Decompress, Compress: archive.Compress},
 	}, engine.Options{
-		Defaults: definitionDefaults(c, known),
+		Defaults: definitionDefaults(c, known, c.layerQuota(projects)),
 		Facts:    known,
 		Logger:   log,
 	})
@@ -180,7 +182,7 @@ func openStores(c *config, h *house, log *slog.Logger) (*store.Records, *store.E
 func api(c *config, kernel string, e *engine.Engine, images *image.Organ, builder *build.Builder, log *slog.Logger) http.Handler {
 	return server.New(server.Options{
 		Containers: e.Containers, Lifecycle: e.Lifecycle, Consoles: e.Consoles, Execs: e.Execs, Files: e.Files,
-		Images: e.Images, Transfers: images.Transfers(), Networks: e.Networks, Volumes: e.Volumes,
+		Images: e.Images, Transfers: images.Transfers(), Networks: e.Networks, Volumes: e.Volumes, VolumeCopies: e.Copies,
 		Builds: builder, System: e.System,
 		Build: wire.Build{
 			Version: version.Version, GitCommit: version.Commit, BuildTime: version.Built,
@@ -190,9 +192,13 @@ func api(c *config, kernel string, e *engine.Engine, images *image.Organ, builde
 	})
 }
 
-func openImages(ctx context.Context, c *config, events func(core.Event), log *slog.Logger) (*image.Organ, error) {
+func openImages(ctx context.Context, c *config, projects *quota.Projects, events func(core.Event), log *slog.Logger) (*image.Organ, error) {
+	if size, err := c.layerSize(); err != nil || size > 0 && !c.layerQuota(projects) {
+		return nil, errors.Join(err, errors.New("storage option overlay2.size needs project quotas: the data root on XFS mounted with pquota, or on ext4 with the feature project, mounted with prjquota"))
+	}
 	return image.New(ctx, image.Options{
 		Root: filepath.Join(c.DataRoot, "image"), LayersRoot: filepath.Join(c.DataRoot, "layers"),
+		Quota:        projects,
 		Registries:   registries(c),
 		MaxDownloads: c.MaxDownloads, MaxUploads: c.MaxUploads,
 		Events: events, Log: log,

@@ -56,8 +56,6 @@ func Host(c *core.Container, facts *core.Info) (warnings []string, err error) {
 		return nil, core.Invalid("SHM size can not be less than 0")
 	case host.OomScoreAdj < -1000 || host.OomScoreAdj > 1000:
 		return nil, core.Invalid("Invalid value %d, range for oom score adj is [-1000, 1000]", host.OomScoreAdj)
-	case len(host.StorageOpt) > 0:
-		return nil, core.Invalid("--storage-opt is supported only for overlay over xfs with 'pquota' mount option")
 	}
 	if host.Memory > 0 && host.MemorySwap == 0 {
 		host.MemorySwap = 2 * host.Memory // Docker's default: as much swap as memory

@@ -81,7 +81,6 @@ func TestWhatCantBeIsRefused(t *testing.T) {
 		{"an isolation of another system", func(c *core.Container) { c.Host.Isolation = "hyperv" }, "invalid isolation 'hyperv' on linux"},
 		{"too little shared memory", func(c *core.Container) { c.Host.ShmSize = -1 }, "SHM size can not be less than 0"},
 		{"an OOM score out of range", func(c *core.Container) { c.Host.OomScoreAdj = 1001 }, "Invalid value 1001, range for oom score adj is [-1000, 1000]"},
-		{"a storage option", func(c *core.Container) { c.Host.StorageOpt = map[string]string{"size": "1g"} }, "--storage-opt is supported only for overlay over xfs with 'pquota' mount option"},
 		{"a network of nobody", func(c *core.Container) { c.Host.NetworkMode = "container:" }, "invalid network mode: invalid container format container:<name|id>"},
 		{"a name in another's network", func(c *core.Container) { c.Host.NetworkMode, c.Config.Hostname = "container:x", "ship" }, "conflicting options: hostname and the network mode"},
 		{"exposed ports in another's network", func(c *core.Container) {

@@ -19,7 +19,11 @@ type Defaults struct {
 	CgroupNS      string   // "private" or "host"
 	Init          bool
 	Ulimits       []core.Ulimit // those that a container does not name
-	Facts         *core.Info
+	// LayerQuota says that the writable layers of containers can be limited; LayerSize is the limit, in bytes, of those that
+	// name none, 0 for none.
+	LayerQuota bool
+	LayerSize  int64
+	Facts      *core.Info
 }
 
 // Complete fills in what the user left open and checks what he said.
@@ -68,6 +72,9 @@ func Complete(c *core.Container, d *Defaults) (warnings []string, err error) {
 	}
 	if c.Config.Healthcheck != nil && len(c.Config.Healthcheck.Test) > 0 && c.Config.Healthcheck.Test[0] == "NONE" {
 		c.Config.Healthcheck = &core.Healthcheck{Test: []string{"NONE"}}
+	}
+	if err := checkStorage(host.StorageOpt, d); err != nil {
+		return nil, err
 	}
 	if err := Endpoints(c); err != nil {
 		return nil, err

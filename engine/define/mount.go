@@ -298,8 +298,7 @@ func BindOptions(m core.Mount) []string {
 		options[0] = "bind"
 	}
 	switch {
-	case m.RW:
-		options = append(options, "rw")
+	case m.RW: // what is mounted read-only elsewhere stays so
 	case m.NonRecursive || m.ReadOnlyNonRecursive:
 		options = append(options, "ro")
 	default:
@@ -339,9 +338,10 @@ func Mounts(c *core.Container, inherited []core.Mount) ([]core.Mount, error) {
 			all[destination] = core.Mount{Type: core.MountVolume, Destination: destination, RW: true}
 		}
 	}
-	return slices.SortedFunc(maps.Values(all), func(a, b core.Mount) int {
+	mounts := slices.SortedFunc(maps.Values(all), func(a, b core.Mount) int {
 		return cmp.Or(cmp.Compare(strings.Count(a.Destination, "/"), strings.Count(b.Destination, "/")), cmp.Compare(a.Destination, b.Destination))
-	}), nil
+	})
+	return mounts, idMaps(c.Host.Annotations, mounts)
 }
 
 // givenMounts are those that the user names.

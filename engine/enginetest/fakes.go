@@ -121,6 +121,11 @@ func (l *Layers) Create(_ context.Context, id core.ContainerID, _ core.Image) er
 	return l.Calls.Note("layer create")
 }
 
+// Limit does nothing.
+func (l *Layers) Limit(context.Context, core.ContainerID, int64) error {
+	return l.Calls.Note("layer limit")
+}
+
 // Mounts is one overlay.
 func (l *Layers) Mounts(context.Context, core.ContainerID) ([]core.FSMount, error) {
 	return []core.FSMount{{Type: "overlay", Source: "overlay"}}, l.Calls.Note("layer mounts")
@@ -409,7 +414,7 @@ func (v *Volumes) List(context.Context) ([]core.Volume, error) {
 }
 
 // Remove forgets a volume.
-func (v *Volumes) Remove(_ context.Context, name string) error {
+func (v *Volumes) Remove(_ context.Context, name string, _ bool) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	delete(v.all, name)
@@ -433,6 +438,12 @@ func (v *Volumes) Unmount(context.Context, string, core.ContainerID) error {
 func (v *Volumes) Fill(context.Context, string, []core.FSMount, string) error {
 	return v.Calls.Note("volume fill")
 }
+
+// Propagates takes everything.
+func (v *Volumes) Propagates(context.Context, string, string) error { return nil }
+
+// Sweep does nothing.
+func (v *Volumes) Sweep(context.Context) error { return nil }
 
 // Source finds everything but /missing.
 func (v *Volumes) Source(_ context.Context, path string, create bool) error {

@@ -45,7 +45,7 @@ func (f *Files) Commit(ctx context.Context, request core.CommitRequest) (core.Im
 	}
 	if !request.NoPause && c.State.Status == core.StatusRunning {
 		// One that ends, or that somebody else pauses, at this moment needs no pause.
-		if err := f.ports.Freezer.Pause(ctx, string(c.ID)); err == nil {
+		if err := f.ports.Freezer.Freeze(ctx, string(c.ID)); err == nil {
 			defer func() {
 				if err := f.ports.Freezer.Unpause(context.WithoutCancel(ctx), string(c.ID)); err != nil {
 					f.ports.Logger.Warn("thaw a container after its commit", "container", c.ID, "error", err)

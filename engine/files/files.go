@@ -28,9 +28,9 @@ type Containers interface {
 	Hold(ctx context.Context, ref string) (c *core.Container, release func(), err error)
 }
 
-// Freezer pauses containers.
+// Freezer pauses containers for as long as their files are read.
 type Freezer interface {
-	Pause(ctx context.Context, ref string) error
+	Freeze(ctx context.Context, ref string) error
 	Unpause(ctx context.Context, ref string) error
 }
 

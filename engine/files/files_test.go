@@ -80,7 +80,7 @@ func (w *world) Hold(_ context.Context, ref string) (*core.Container, func(), er
 	return c, func() { <-w.held }, nil
 }
 
-func (w *world) Pause(context.Context, string) error   { w.note("pause"); return nil }
+func (w *world) Freeze(context.Context, string) error  { w.note("pause"); return nil }
 func (w *world) Unpause(context.Context, string) error { w.note("unpause"); return nil }
 
 func (w *world) Mounts(context.Context, core.ContainerID) ([]core.FSMount, error) {

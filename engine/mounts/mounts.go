@@ -22,13 +22,20 @@ type Volumes interface {
 	// Fill copies what the image has at the destination into an empty volume, with owners and modes.
 	// root is the mounts of a root file system to look into.
 	Fill(ctx context.Context, name string, root []core.FSMount, destination string) error
+	// Sweep lets go of what is mounted for nobody; called once, when the containers are restored.
+	Sweep(ctx context.Context) error
 	// Source checks that the source of a bind is there; with make a missing one becomes a folder.
 	Source(ctx context.Context, path string, make bool) error
+	// Propagates refuses a propagation that the mount which a bind's source is on can't give.
+	Propagates(ctx context.Context, path, propagation string) error
 }
 
 // Objects makes volumes, and drops them when nobody else uses them.
 type Objects interface {
-	Ensure(ctx context.Context, volume core.Volume) (core.Volume, error)
+	// Ensure gives a volume, which is not removed before Settle is called for the container that it is for: until that is
+	// told of its mounts, nobody else knows that it has the volume.
+	Ensure(ctx context.Context, volume core.Volume, with core.ContainerID) (core.Volume, error)
+	Settle(with core.ContainerID)
 	Drop(ctx context.Context, name string, with core.ContainerID) error
 }
 
@@ -107,7 +114,7 @@ func (m *Mounts) makeVolume(ctx context.Context, c *core.Container, mount *core.
 			want.Labels, want.Options = spec.Volume.Labels, spec.Volume.DriverOptions
 		}
 	}
-	volume, err := m.Objects.Ensure(ctx, want)
+	volume, err := m.Objects.Ensure(ctx, want, c.ID)
 	if err != nil {
 		return err
 	}
@@ -155,6 +162,9 @@ func (m *Mounts) Ready(ctx context.Context, c *core.Container) ([]core.FSMount, 
 		if err := m.Volumes.Source(ctx, mount.Source, mount.Mode != define.MountSyntax); err != nil {
 			return nil, err
 		}
+		if err := m.Volumes.Propagates(ctx, mount.Source, mount.Propagation); err != nil {
+			return nil, err
+		}
 	}
 	return m.Look(ctx, c)
 }
@@ -164,7 +174,7 @@ func (m *Mounts) Ready(ctx context.Context, c *core.Container) ([]core.FSMount, 
 func (m *Mounts) Look(ctx context.Context, c *core.Container) ([]core.FSMount, error) {
 	var list []core.FSMount
 	for _, mount := range c.Mounts {
-		fs := core.FSMount{Type: "bind", Source: mount.Source, Target: mount.Destination, Subpath: mount.Subpath}
+		fs := core.FSMount{Type: "bind", Source: mount.Source, Target: mount.Destination, Subpath: mount.Subpath, IDs: mount.IDs}
 		var err error
 		switch mount.Type {
 		case core.MountVolume:

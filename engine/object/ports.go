@@ -12,6 +12,8 @@ import (
 type Containers interface {
 	// Views lists the containers, newest first.
 	Views() []*core.Container
+	// Hold gives a container once no verb works on it; none begins before release is called.
+	Hold(ctx context.Context, ref string) (c *core.Container, release func(), err error)
 	// Connect and Disconnect change the networks of a container, found by reference.
 	Connect(ctx context.Context, ref string, network core.Network, endpoint core.Endpoint) (core.ContainerID, error)
 	Disconnect(ctx context.Context, ref string, network core.Network, force bool) (core.ContainerID, error)
@@ -65,8 +67,9 @@ type VolumePort interface {
 	Create(ctx context.Context, volume core.Volume) (core.Volume, error)
 	Lookup(ctx context.Context, name string) (core.Volume, error)
 	List(ctx context.Context) ([]core.Volume, error)
-	// Remove deletes a volume and its data. The engine has checked that no container uses it.
-	Remove(ctx context.Context, name string) error
+	// Remove deletes a volume and its data, those with snapshots by force only (a conflict else). The engine has checked
+	// that no container uses it.
+	Remove(ctx context.Context, name string, force bool) error
 	// Size is the disk use in bytes.
 	Size(ctx context.Context, name string) (int64, error)
 }

@@ -18,18 +18,28 @@ type Volumes struct {
 	port       VolumePort
 	events     Publisher
 	containers Containers
+
+	making  sync.Mutex                    // guards pending; taken last
+	pending map[core.ContainerID][]string // volumes of containers that are being made
 }
 
 // NewVolumes makes the noun.
 func NewVolumes(port VolumePort, containers Containers, events Publisher) *Volumes {
-	return &Volumes{port: port, containers: containers, events: events}
+	return &Volumes{port: port, containers: containers, events: events, pending: map[core.ContainerID][]string{}}
 }
 
 // users lists the containers that mount a volume, running or not.
 func (t *Volumes) users(name string) []core.ContainerID {
 	var users []core.ContainerID
+	t.making.Lock()
+	for id, names := range t.pending {
+		if slices.Contains(names, name) {
+			users = append(users, id)
+		}
+	}
+	t.making.Unlock()
 	for _, c := range t.containers.Views() {
-		if slices.ContainsFunc(c.Mounts, func(m core.Mount) bool { return m.Type == core.MountVolume && m.Name == name }) {
+		if mountsVolume(c, name) && !slices.Contains(users, c.ID) {
 			users = append(users, c.ID)
 		}
 	}
@@ -57,10 +67,27 @@ func (t *Volumes) publish(v core.Volume, action string) {
 	t.events.Publish(core.Event{Type: "volume", Action: action, ID: v.Name, Attributes: map[string]string{"driver": v.Driver}})
 }
 
-// Ensure gives the volume, and makes it when it is not there.
-func (t *Volumes) Ensure(ctx context.Context, volume core.Volume) (core.Volume, error) {
+// Ensure gives the volume, and makes it when it is not there. Until Settle is called for the container it is in use.
+func (t *Volumes) Ensure(ctx context.Context, volume core.Volume, with core.ContainerID) (core.Volume, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	made, err := t.ensure(ctx, volume)
+	if err == nil {
+		t.making.Lock()
+		t.pending[with] = append(t.pending[with], made.Name)
+		t.making.Unlock()
+	}
+	return made, err
+}
+
+// Settle says that a container is made and tells itself what it uses, or that it is not made.
+func (t *Volumes) Settle(with core.ContainerID) {
+	t.making.Lock()
+	defer t.making.Unlock()
+	delete(t.pending, with)
+}
+
+func (t *Volumes) ensure(ctx context.Context, volume core.Volume) (core.Volume, error) {
 	_, err := t.port.Lookup(ctx, volume.Name)
 	isNew := errdefs.IsNotFound(err)
 	made, err := t.port.Create(ctx, volume)
@@ -72,7 +99,9 @@ func (t *Volumes) Ensure(ctx context.Context, volume core.Volume) (core.Volume, 
 
 // Create makes a volume; one without a name is anonymous.
 func (t *Volumes) Create(ctx context.Context, volume core.Volume) (core.Volume, error) {
-	return t.Ensure(ctx, volume)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.ensure(ctx, volume)
 }
 
 // Inspect finds a volume.
@@ -118,7 +147,8 @@ func (t *Volumes) holds(v core.Volume, key string, values []string) bool {
 	})
 }
 
-// Remove deletes a volume that no container uses. With force a volume that is not there is no error.
+// Remove deletes a volume that no container uses, and one that has snapshots by force only. With force a volume that is
+// not there is no error.
 func (t *Volumes) Remove(ctx context.Context, name string, force bool) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -129,22 +159,31 @@ func (t *Volumes) Remove(ctx context.Context, name string, force bool) error {
 		}
 		return err
 	}
-	if users := t.users(name); len(users) > 0 {
-		ids := make([]string, len(users))
-		for i, id := range users {
-			ids[i] = string(id)
-		}
-		return core.Conflict("remove %s: volume is in use - [%s]", name, strings.Join(ids, ", "))
+	if err := t.unused("remove", name); err != nil {
+		return err
 	}
-	if err := t.port.Remove(ctx, name); err != nil {
+	if err := t.port.Remove(ctx, name, force); err != nil {
 		return err
 	}
 	t.publish(v, "destroy")
 	return nil
 }
 
-// Drop deletes an anonymous volume together with its container, unless another container uses it too. One that is
-// gone is no error.
+// unused refuses what can't be done to a volume that containers refer to. The caller holds the lock.
+func (t *Volumes) unused(verb, name string) error {
+	users := t.users(name)
+	if len(users) == 0 {
+		return nil
+	}
+	ids := make([]string, len(users))
+	for i, id := range users {
+		ids[i] = string(id)
+	}
+	return core.Conflict("%s %s: volume is in use - [%s]", verb, name, strings.Join(ids, ", "))
+}
+
+// Drop deletes an anonymous volume together with its container, unless another container uses it too, or somebody has
+// made snapshots of it. One that is gone is no error.
 func (t *Volumes) Drop(ctx context.Context, name string, with core.ContainerID) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -153,9 +192,9 @@ func (t *Volumes) Drop(ctx context.Context, name string, with core.ContainerID) 
 	}
 	v, err := t.port.Lookup(ctx, name)
 	if err == nil {
-		err = t.port.Remove(ctx, name)
+		err = t.port.Remove(ctx, name, false)
 	}
-	if errdefs.IsNotFound(err) {
+	if errdefs.IsNotFound(err) || errdefs.IsConflict(err) {
 		return nil
 	}
 	if err == nil {
@@ -192,7 +231,7 @@ func (t *Volumes) Prune(ctx context.Context, filters core.Filters) (core.Pruned,
 		}
 		if err := t.Remove(ctx, v.Name, false); err != nil {
 			if errdefs.IsConflict(err) {
-				continue // taken meanwhile
+				continue // taken meanwhile, or it has snapshots
 			}
 			return pruned, err
 		}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"runtime"
 
+	"github.com/klauspost/compress/zstd"
 	"github.com/klauspost/pgzip"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -58,12 +59,28 @@ func repack(w, hash io.Writer, r io.Reader, format compression) error {
 	return compress(w, io.TeeReader(unpacked, hash))
 }
 
-func compress(w io.Writer, r io.Reader) error {
+// Compress packs with gzip or zstd. Closing its writer ends the compressed data and leaves w open.
+func Compress(w io.Writer, format string) (io.WriteCloser, error) {
+	switch format {
+	case "gzip":
+		return gzipWriter(w)
+	case "zstd":
+		return zstd.NewWriter(w)
+	}
+	return nil, core.Invalid("unknown compression %q: gzip, zstd and none are known", format)
+}
+
+func gzipWriter(w io.Writer) (io.WriteCloser, error) {
 	packer, err := pgzip.NewWriterLevel(w, pgzip.BestSpeed)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := packer.SetConcurrency(1<<20, max(2, runtime.GOMAXPROCS(0))); err != nil {
+	return packer, packer.SetConcurrency(1<<20, max(2, runtime.GOMAXPROCS(0)))
+}
+
+func compress(w io.Writer, r io.Reader) error {
+	packer, err := gzipWriter(w)
+	if err != nil {
 		return err
 	}
 	if _, err := io.Copy(packer, r); err != nil {

@@ -20,6 +20,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/berth-engine/berth/core"
+	"github.com/berth-engine/berth/linux/quota"
 )
 
 // Layers are the writable layers of containers. A layer is a folder of LayersRoot that has the container's ID:
@@ -55,6 +56,8 @@ type Options struct {
 	Context     func(context.Context) context.Context
 	// Unpack unpacks an image.
 	Unpack func(ctx context.Context, image digest.Digest, platform core.Platform) error
+	// Quota sets the limits of layers, where the file system can.
+	Quota *quota.Projects
 	// Released is told that the last container on an image is gone; it must not block.
 	Released func(image digest.Digest)
 	Log      *slog.Logger
@@ -81,7 +84,7 @@ const (
 
 // Open finds the layers that exist. Half-made ones stay: the engine sees them in List and decides.
 func Open(settings Options) (*Layers, error) {
-	trash, err := openTrash(filepath.Join(settings.Root, TrashName), settings.Log)
+	trash, err := openTrash(filepath.Join(settings.Root, TrashName), settings.Quota, settings.Log)
 	if err != nil {
 		return nil, err
 	}
@@ -166,6 +169,15 @@ func (l *Layers) makeFolders(id core.ContainerID, use Use, below *chain) error {
 		if err := mark.Close(); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// Limit bounds how many bytes what is written to a layer may take. It is called once, before anything is.
+func (l *Layers) Limit(_ context.Context, id core.ContainerID, bytes int64) error {
+	dir := l.dir(id)
+	if err := l.settings.Quota.Limit(uint64(bytes), dir, filepath.Join(dir, "upper"), filepath.Join(dir, "work")); err != nil {
+		return fmt.Errorf("writable layer of container %s: %w", id.Short(), err)
 	}
 	return nil
 }

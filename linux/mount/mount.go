@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -31,6 +32,42 @@ var flags = map[string]struct {
 	"relatime": {false, unix.MS_RELATIME}, "norelatime": {true, unix.MS_RELATIME},
 	"strictatime": {false, unix.MS_STRICTATIME}, "nostrictatime": {true, unix.MS_STRICTATIME},
 	"bind": {false, unix.MS_BIND}, "rbind": {false, unix.MS_BIND | unix.MS_REC},
+	"nosymfollow": {false, unix.MS_NOSYMFOLLOW}, "symfollow": {true, unix.MS_NOSYMFOLLOW},
+	"lazytime": {false, unix.MS_LAZYTIME}, "nolazytime": {true, unix.MS_LAZYTIME},
+	"iversion": {false, unix.MS_I_VERSION}, "noiversion": {true, unix.MS_I_VERSION},
+	"mand": {false, unix.MS_MANDLOCK}, "nomand": {true, unix.MS_MANDLOCK},
+	"silent": {false, unix.MS_SILENT}, "loud": {true, unix.MS_SILENT},
+	"remount": {false, unix.MS_REMOUNT},
+}
+
+// propagations are options for a call of their own, once something is mounted.
+var propagations = map[string]uintptr{
+	"private": unix.MS_PRIVATE, "rprivate": unix.MS_PRIVATE | unix.MS_REC,
+	"shared": unix.MS_SHARED, "rshared": unix.MS_SHARED | unix.MS_REC,
+	"slave": unix.MS_SLAVE, "rslave": unix.MS_SLAVE | unix.MS_REC,
+	"unbindable": unix.MS_UNBINDABLE, "runbindable": unix.MS_UNBINDABLE | unix.MS_REC,
+}
+
+// forFstab are options of mount(8) that the kernel never sees (mount(8), "Filesystem-independent mount options").
+var forFstab = []string{"auto", "noauto", "user", "nouser", "users", "group", "owner", "nofail", "_netdev"}
+
+// Options sorts the options of mount(8): those that are bits of mount(2), how mounts propagate, and the file system's own
+// data. What only the table of mounts is interested in is left out.
+func Options(options []string) (bits uintptr, propagation []uintptr, data string) {
+	var rest []string
+	for _, o := range options {
+		o = strings.TrimSpace(o)
+		kind, found := propagations[o]
+		switch {
+		case found:
+			propagation = append(propagation, kind)
+		case o == "", slices.Contains(forFstab, o), strings.HasPrefix(o, "x-"), strings.HasPrefix(o, "comment="):
+		default:
+			rest = append(rest, o)
+		}
+	}
+	bits, data = parse(rest)
+	return bits, propagation, data
 }
 
 // parse splits options into bits and data.
@@ -68,7 +105,7 @@ func One(m core.FSMount, target string) error {
 	if m.Target != "" {
 		target = filepath.Join(target, m.Target)
 	}
-	bits, data := parse(m.Options)
+	bits, propagation, data := Options(m.Options)
 	kind := m.Type
 	if kind == "bind" || kind == "rbind" {
 		bits |= unix.MS_BIND
@@ -78,17 +115,37 @@ func One(m core.FSMount, target string) error {
 		return overlayInPieces(m, bits, target)
 	}
 	if err := unix.Mount(m.Source, target, kind, bits, data); err != nil {
-		return fmt.Errorf("mount %s %s at %s: %w", m.Type, m.Source, target, err)
+		return failed(m.Source, target, bits, data, err)
 	}
 	// A bind takes over the flags of its source; what was asked for needs a second call (mount(2), "bind mounts").
-	const remount = unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
+	const remount = unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC | unix.MS_NOATIME | unix.MS_NODIRATIME | unix.MS_RELATIME | unix.MS_NOSYMFOLLOW
 	if bits&unix.MS_BIND != 0 && bits&remount != 0 {
 		if err := unix.Mount("", target, "", bits&^uintptr(unix.MS_REC)|unix.MS_REMOUNT, ""); err != nil {
 			err = fmt.Errorf("mount %s with its flags at %s: %w", m.Source, target, err)
 			return errors.Join(err, unix.Unmount(target, unix.MNT_DETACH))
 		}
 	}
+	for _, how := range propagation {
+		if err := unix.Mount("", target, "", how, ""); err != nil {
+			return errors.Join(failed("", target, how, "", err), unix.Unmount(target, unix.MNT_DETACH))
+		}
+	}
 	return nil
+}
+
+// failed says what could not be mounted, in the words that Docker's users know. The options of an overlay are pages long.
+func failed(source, target string, bits uintptr, data string, err error) error {
+	what := source + ":" + target
+	if source == "" {
+		what = target
+	}
+	if bits != 0 {
+		what += ", flags: 0x" + strconv.FormatUint(uint64(bits), 16)
+	}
+	if data != "" && source != "overlay" {
+		what += ", data: " + data
+	}
+	return fmt.Errorf("mount %s: %w", what, err)
 }
 
 // overlayInPieces mounts an overlay whose options do not fit into the one page that mount(2) reads: each option is

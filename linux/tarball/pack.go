@@ -86,6 +86,9 @@ func (w *Writer) children(ctx context.Context, folder int, name, as string, dept
 	}
 	defer opened.Close()
 	names, err := tree.ReadNames(int(opened.Fd()))
+	if vanished(err) {
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", as, err)
 	}

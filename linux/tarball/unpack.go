@@ -26,6 +26,10 @@ type Options struct {
 	KeepKinds bool
 	// Owner, when not nil, owns what is unpacked; else it is whom the tar names.
 	Owner *Owner
+	// Top gives the folder that is unpacked to what the tar says of its own top; else it stays as it is, as in Docker.
+	Top bool
+	// Whole refuses a tar without the block of zeros at its end, which one that was cut off between two files has not.
+	Whole bool
 }
 
 // Owner is a user and a group.
@@ -36,7 +40,7 @@ type Owner struct{ UID, GID int }
 // merged. On an error a part may have been unpacked.
 func Unpack(ctx context.Context, root *os.File, folder string, r io.Reader, options Options) error {
 	u := &unpacker{root: root, folder: folder, options: options, buffer: make([]byte, 256<<10)}
-	err := u.all(ctx, tar.NewReader(r))
+	err := u.all(ctx, &counted{r: r})
 	if u.parent != nil {
 		err = errors.Join(err, u.parent.Close())
 	}
@@ -60,12 +64,41 @@ type dated struct {
 	at   time.Time
 }
 
-func (u *unpacker) all(ctx context.Context, r *tar.Reader) error {
-	for {
+// counted counts what is read, and the zeros at its end: tar.Reader reads no byte ahead.
+type counted struct {
+	r        io.Reader
+	n, zeros int64
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.n += int64(n)
+	c.zeros += int64(n)
+	for i := n - 1; i >= 0; i-- {
+		if p[i] != 0 {
+			c.zeros = int64(n - 1 - i)
+			break
+		}
+	}
+	return n, err
+}
+
+// ended reports whether what was read since a mark, where content and its padding had been read, ends a tar.
+func (c *counted) ended(mark int64) bool { return min(c.n-mark, c.zeros) >= block }
+
+// block is the unit of a tar; content is padded to it.
+const block = 512
+
+func (u *unpacker) all(ctx context.Context, source *counted) error {
+	r, mark := tar.NewReader(source), int64(0)
+	for ; ; mark = source.n {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
 		header, err := r.Next()
+		if err == io.EOF && u.options.Whole && !source.ended(mark) {
+			err = io.ErrUnexpectedEOF
+		}
 		if err == io.EOF {
 			break
 		}
@@ -80,7 +113,10 @@ func (u *unpacker) all(ctx context.Context, r *tar.Reader) error {
 			return err
 		}
 		if name == "." {
-			continue // the folder itself stays as it is, as in Docker
+			if err := u.top(header); err != nil {
+				return err
+			}
+			continue
 		}
 		if err := u.entry(ctx, header, name, r); err != nil {
 			return err
@@ -92,6 +128,19 @@ func (u *unpacker) all(ctx context.Context, r *tar.Reader) error {
 		}
 	}
 	return nil
+}
+
+// top gives the folder that everything goes to what the tar says of it, when that is asked for.
+func (u *unpacker) top(header *tar.Header) error {
+	if !u.options.Top || header.Typeflag != tar.TypeDir {
+		return nil
+	}
+	folder, err := tree.OpenIn(u.root, u.folder)
+	if err != nil {
+		return err
+	}
+	u.folders = append(u.folders, dated{".", header.ModTime})
+	return errors.Join(u.finish(folder, ".", header), folder.Close())
 }
 
 // local makes a name of a tar relative to its top and refuses what leads out of that.

@@ -16,16 +16,34 @@ import (
 // deepest is how many folders may lie in each other: each costs two open files while it is being copied.
 const deepest = 2048
 
+// step is how many bytes of a file are copied between two looks at whether somebody still wants the copy.
+const step = 64 << 20
+
+// Copying says how Copy copies, and what it has copied.
+type Copying struct {
+	// Live leaves out what vanishes while it is looked at, instead of failing: somebody may be writing to the source.
+	Live bool
+	// Count, when not nil, is told of each piece of content.
+	Count func(bytes int64)
+
+	Files  int   // that are no folders
+	Bytes  int64 // of content, without holes at the end of the work
+	Shared int64 // of those: content that both files have in common until one is written to (FICLONE)
+}
+
 // Copy copies everything in the folder from into the folder to, which should be empty: files with their holes,
 // folders, links symbolic and hard, devices, pipes and sockets, with owners, modes, times and extended attributes, and
-// those of from itself onto to. Neither symbolic links nor mounts inside from are followed out of it. On an error, or
-// when ctx ends, a part may have been copied.
-func Copy(ctx context.Context, from, to *os.File) error {
+// those of from itself onto to. Where the file system can, content is shared and not copied. Neither symbolic links nor
+// mounts inside from are followed out of it. On an error, or when ctx ends, a part may have been copied. how may be nil.
+func Copy(ctx context.Context, from, to *os.File, how *Copying) error {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(from.Fd()), &st); err != nil {
 		return fmt.Errorf("copy: %w", err)
 	}
-	c := &copier{top: int(to.Fd()), device: st.Dev, links: map[inode]string{}}
+	if how == nil {
+		how = &Copying{}
+	}
+	c := &copier{Copying: how, top: int(to.Fd()), device: st.Dev, links: map[inode]string{}}
 	if err := c.folder(ctx, int(from.Fd()), int(to.Fd()), &st, "", 0); err != nil {
 		return fmt.Errorf("copy: %w", err)
 	}
@@ -33,9 +51,23 @@ func Copy(ctx context.Context, from, to *os.File) error {
 }
 
 type copier struct {
-	top    int              // the folder that everything is copied to
-	device uint64           // of the source
-	links  map[inode]string // the first name below top of each file with several names
+	*Copying
+	top     int              // the folder that everything is copied to
+	device  uint64           // of the source
+	links   map[inode]string // the first name below top of each file with several names
+	noClone bool             // the file system can't share content
+}
+
+// gone reports errors of what was there, or was something else, a moment ago, when that is to be expected.
+func (c *copier) gone(err error) bool {
+	return c.Live && (errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ENXIO))
+}
+
+func (c *copier) count(bytes int64) {
+	c.Bytes += bytes
+	if c.Count != nil {
+		c.Count(bytes)
+	}
 }
 
 // inode is what two names of one file have in common.
@@ -54,7 +86,7 @@ func (c *copier) folder(ctx context.Context, from, to int, st *unix.Stat_t, path
 		if err := ctx.Err(); err != nil {
 			return context.Cause(ctx)
 		}
-		if err := c.entry(ctx, from, to, name, filepath.Join(path, name), depth); err != nil {
+		if err := c.entry(ctx, from, to, name, filepath.Join(path, name), depth); err != nil && !c.gone(err) {
 			return err
 		}
 	}
@@ -85,20 +117,17 @@ func (c *copier) entry(ctx context.Context, from, to int, name, path string, dep
 	if kind == unix.S_IFDIR {
 		return c.subfolder(ctx, from, to, name, path, &st, depth)
 	}
-	if st.Nlink > 1 {
-		key := inode{st.Dev, st.Ino}
-		if first, ok := c.links[key]; ok {
-			if err := unix.Linkat(c.top, first, to, name, 0); err != nil {
-				return fmt.Errorf("%s: link to %s: %w", path, first, err)
-			}
-			return nil
+	key := inode{st.Dev, st.Ino}
+	if first, ok := c.links[key]; ok {
+		if err := unix.Linkat(c.top, first, to, name, 0); err != nil {
+			return fmt.Errorf("%s: link to %s: %w", path, first, err)
 		}
-		c.links[key] = path
+		return nil
 	}
 	var err error
 	switch kind {
 	case unix.S_IFREG:
-		err = copyFile(ctx, from, to, name, st.Size)
+		err = c.file(ctx, from, to, name, st.Size)
 	case unix.S_IFLNK:
 		err = copyLink(from, to, name)
 	default:
@@ -110,6 +139,10 @@ func (c *copier) entry(ctx context.Context, from, to int, name, path string, dep
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
+	if st.Nlink > 1 {
+		c.links[key] = path
+	}
+	c.Files++
 	return nil
 }
 
@@ -157,8 +190,9 @@ func ReadLink(folder int, name string) (string, error) {
 	}
 }
 
-// copyFile copies the pieces of a file that hold data, and leaves its holes as holes.
-func copyFile(ctx context.Context, from, to int, name string, size int64) (err error) {
+// file makes a file share the content of another one or, where that is not possible, copies the pieces that hold data and
+// leaves the holes as holes.
+func (c *copier) file(ctx context.Context, from, to int, name string, size int64) (err error) {
 	in, err := openFile(from, name, unix.O_RDONLY|unix.O_NONBLOCK)
 	if err != nil {
 		return err
@@ -169,6 +203,14 @@ func copyFile(ctx context.Context, from, to int, name string, size int64) (err e
 		return err
 	}
 	defer func() { err = errors.Join(err, out.Close()) }()
+	if size > 0 && !c.noClone {
+		// Whatever the reason for a refusal: what copying says of it counts.
+		if c.noClone = unix.IoctlFileClone(int(out.Fd()), int(in.Fd())) != nil; !c.noClone {
+			c.Shared += size
+			c.count(size)
+			return nil
+		}
+	}
 	for at := int64(0); at < size; {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -186,10 +228,11 @@ func copyFile(ctx context.Context, from, to int, name string, size int64) (err e
 		if err != nil {
 			return err
 		}
-		if err := copyRange(in, out, data, hole); err != nil {
+		at = min(hole, data+step)
+		if err := copyRange(in, out, data, at); err != nil {
 			return err
 		}
-		at = hole
+		c.count(at - data)
 	}
 	return out.Truncate(size)
 }

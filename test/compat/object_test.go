@@ -1,9 +1,12 @@
 package compat
 
 import (
+	"errors"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -63,6 +66,86 @@ func volumes(c *cli) {
 	c.run("volume", "create", "-o", "type=tmpfs", "-o", "device=tmpfs", "-o", "o=size=1m", "vo-tmp")
 	c.has([]string{"tmpfs"}, "run", "--rm", "-v", "vo-tmp:/m", "busybox", "grep", " /m ", "/proc/mounts")
 	c.run("volume", "rm", "vo-tmp")
+	volumeOptions(c)
+	propagation(c)
+}
+
+// volumeOptions are those of the local driver, and limits that this file system can't keep.
+func volumeOptions(c *cli) {
+	host := c.t.TempDir()
+	if err := os.WriteFile(filepath.Join(host, "file"), []byte("hosted"), 0o600); err != nil {
+		c.t.Fatal(err)
+	}
+	c.run("volume", "create", "-o", "type=none", "-o", "o=bind,ro", "-o", "device="+host, "vo-bind")
+	c.want("hosted", "run", "--rm", "-v", "vo-bind:/v", "busybox", "cat", "/v/file")
+	c.fails(1, "Read-only file system", "run", "--rm", "-v", "vo-bind:/v", "busybox", "touch", "/v/more")
+	c.want("map[device:"+host+" o:bind,ro type:none]", "volume", "inspect", "-f", "{{.Options}}", "vo-bind")
+	c.fails(1, "invalid option: \"colour\"", "volume", "create", "-o", "colour=red", "vo-x")
+	c.fails(1, "missing required option: \"device\"", "volume", "create", "-o", "type=nfs", "vo-x")
+	c.run("volume", "create", "-o", "type=none", "-o", "o=bind", "-o", "device="+host+"/missing", "vo-gone")
+	c.fails(127, "failed to mount local volume: mount "+host+"/missing:", "run", "--rm", "-v", "vo-gone:/v", "busybox", "true")
+	c.want("here", "run", "--rm", "--mount", "type=volume,dst=/v,volume-driver=local,volume-opt=type=tmpfs,volume-opt=device=tmpfs,volume-label=a=b", "busybox", "sh", "-c", "grep -q ' /v tmpfs' /proc/mounts && echo here")
+	c.run("volume", "rm", "vo-bind", "vo-gone")
+	table, err := os.ReadFile("/proc/mounts")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if !strings.Contains(string(table), "prjquota") {
+		c.fails(1, "quota size requested but no quota support", "volume", "create", "-o", "size=1m", "vo-x")
+		c.fails(125, "--storage-opt is supported only for overlay over xfs with 'pquota' mount option", "run", "--storage-opt", "size=1g", "busybox")
+	}
+}
+
+// TestVolumesInUse is how containers have volumes, and which of them go with whom.
+func TestVolumesInUse(t *testing.T) {
+	t.Parallel()
+	c := newSuite(t, 10).on(t)
+	c.run("create", "--name", "vo-a", "-v", "vo-named:/named", "-v", "/nameless", "--mount", "type=volume,src=vo-etc,dst=/etc", "busybox")
+	c.run("run", "--rm", "--mount", "type=volume,src=vo-empty,dst=/etc,volume-nocopy", "busybox", "true")
+	nameless := c.run("inspect", "-f", `{{range .Mounts}}{{if eq .Destination "/nameless"}}{{.Name}}{{end}}{{end}}`, "vo-a")
+	c.has([]string{"passwd"}, "run", "--rm", "-v", "vo-etc:/v", "busybox", "ls", "/v")
+	c.fails(1, "No such file or directory", "run", "--rm", "-v", "vo-empty:/v", "busybox", "cat", "/v/passwd")
+	c.want("rw-ro", "run", "--rm", "--volumes-from", "vo-a", "busybox", "sh", "-c", "touch /named/x /nameless/x && echo rw-ro")
+	c.fails(1, "Read-only file system", "run", "--rm", "--volumes-from", "vo-a:ro", "busybox", "touch", "/named/y")
+	c.fails(1, "volume is in use - [", "volume", "rm", nameless)
+	c.want("", "volume", "ls", "-q", "--filter", "dangling=true", "--filter", "name="+nameless)
+	c.run("rm", "vo-a") // without -v
+	c.want(nameless, "volume", "ls", "-q", "--filter", "dangling=true", "--filter", "name="+nameless)
+	c.run("volume", "create", "--label", "keep=", "vo-keep")
+	c.has([]string{nameless}, "volume", "prune", "-f", "--filter", "label!=keep")
+	c.want("vo-keep\nvo-named", "volume", "ls", "-q", "--filter", "name=vo-keep", "--filter", "name=vo-named")
+	c.has([]string{"vo-named"}, "volume", "prune", "-af", "--filter", "label!=keep")
+	c.want("vo-keep", "volume", "rm", "vo-keep")
+	c.run("run", "--name", "vo-b", "--rm", "-v", "/nameless", "-v", "vo-named:/n", "busybox", "true")
+	c.want("vo-named", "volume", "ls", "-q", "--filter", "name=vo-named")
+	c.run("volume", "rm", "vo-named")
+}
+
+// propagation lets a container mount something for the host to see, where the host's mount is shared.
+func propagation(c *cli) {
+	top := filepath.Join(c.t.TempDir(), "top")
+	if err := errors.Join(os.Mkdir(top, 0o755), syscall.Mount("tmpfs", top, "tmpfs", 0, ""), syscall.Mount("", top, "", syscall.MS_PRIVATE, "")); err != nil {
+		c.t.Fatal(err)
+	}
+	c.t.Cleanup(func() {
+		if err := syscall.Unmount(top, 0); err != nil {
+			c.t.Error(err)
+		}
+	})
+	run := []string{"run", "--rm", "--privileged", "--mount", "type=bind,src=" + top + ",dst=/top,bind-propagation=rshared", "busybox", "sh", "-c", "mkdir /top/in && mount -t tmpfs made /top/in && touch /top/in/file"}
+	c.fails(125, "path "+top+" is mounted on "+top+" but it is not a shared mount", run...)
+	c.fails(125, "is not a shared or slave mount", "run", "--rm", "-v", top+":/top:rslave", "busybox", "true")
+	if err := syscall.Mount("", top, "", syscall.MS_SHARED, ""); err != nil {
+		c.t.Fatal(err)
+	}
+	c.run(run...)
+	if _, err := os.Stat(filepath.Join(top, "in/file")); err != nil {
+		c.t.Errorf("what the container mounted is not seen here: %v", err)
+	}
+	c.want("file", "run", "--rm", "-v", top+":/top:rslave", "busybox", "ls", "/top/in")
+	if err := syscall.Unmount(filepath.Join(top, "in"), 0); err != nil {
+		c.t.Error(err)
+	}
 }
 
 // TestSystem looks at and cleans up everything that a daemon has.

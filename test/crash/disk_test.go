@@ -2,6 +2,7 @@ package crash
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -32,6 +33,9 @@ func TestAFullDisk(t *testing.T) {
 	if err := errors.Join(d.Start(), d.Import(rootfs, "busybox")); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := raw(d, http.MethodPost, "/volumes/held/import", version("old")); err != nil {
+		t.Fatal(err)
+	}
 	launch(t, d, "before", "no", "sh", "-c", "echo ready; sleep 1000")
 	ballast := filepath.Join(data, "ballast")
 	fill(t, ballast)
@@ -42,6 +46,7 @@ func TestAFullDisk(t *testing.T) {
 	if err := d.Import(rootfs, "second"); err == nil || !strings.Contains(err.Error(), "no space left on device") {
 		t.Errorf("an image on a full disk: %v", err)
 	}
+	fullVolumes(t, d)
 	if c := state(t, d, "before"); !c.State.Running || !daemon.Alive(c.State.Pid) {
 		t.Errorf("the container that ran before: %+v", c.State)
 	}
@@ -64,6 +69,30 @@ func TestAFullDisk(t *testing.T) {
 	launch(t, d, "refused", "no", "true")
 	if code := waitFor(t, d, "refused"); code != 0 {
 		t.Errorf("the container that was refused ends with %d when there is room", code)
+	}
+}
+
+// fullVolumes tries what takes room with volumes: a sentence each, and nothing is left of it.
+func fullVolumes(t *testing.T, d *daemon.Daemon) {
+	t.Helper()
+	for path, body := range map[string][]byte{
+		"/volumes/held/clone?name=twin": nil, "/volumes/held/snapshots?tag=one": nil, "/volumes/made/import": version("new"), "/volumes/held/import?replace=1": version("new"),
+	} {
+		said, err := raw(d, http.MethodPost, path, body)
+		if !strings.Contains(fmt.Sprint(err, string(said)), "no space left on device") {
+			t.Errorf("%s on a full disk: %s, %v", path, said, err)
+		}
+	}
+	err := d.Do(http.MethodPost, "/volumes/create", map[string]string{"Name": "new"}, nil)
+	if err == nil || !strings.Contains(err.Error(), "no space left on device") {
+		t.Errorf("a volume on a full disk: %v", err)
+	}
+	if err := wholeVolumes(d); err != nil {
+		t.Error(err)
+	}
+	var volumes struct{ Volumes []struct{ Name string } }
+	if err := d.Get("/volumes", &volumes); err != nil || len(volumes.Volumes) != 1 {
+		t.Errorf("volumes on the full disk: %+v, %v", volumes, err)
 	}
 }
 

@@ -368,7 +368,7 @@ func (d *Daemon) Empty() error {
 	var volumes struct{ Volumes []struct{ Name string } }
 	err = errors.Join(err, d.Get("/volumes", &volumes))
 	for _, v := range volumes.Volumes {
-		err = errors.Join(err, d.Do(http.MethodDelete, "/volumes/"+v.Name, nil, nil))
+		err = errors.Join(err, d.Do(http.MethodDelete, "/volumes/"+v.Name+"?force=1", nil, nil))
 	}
 	return err
 }
