@@ -15,8 +15,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -186,11 +188,8 @@ func (o *Organ) Shutdown(ctx context.Context, all bool) error {
 	o.watching.Wait()
 	o.ready.close()
 	o.mu.Lock()
-	running := len(o.sandboxes)
-	var errs []error
-	for _, sb := range o.sandboxes {
-		errs = append(errs, sb.release())
-	}
+	sandboxes := slices.Collect(maps.Values(o.sandboxes))
+	running := len(sandboxes)
 	var bridges link.Batch
 	for _, n := range o.networks {
 		if n.bridge != "" && !n.adopted {
@@ -198,6 +197,13 @@ func (o *Organ) Shutdown(ctx context.Context, all bool) error {
 		}
 	}
 	o.mu.Unlock()
+	// Without the lock: a name server's last answers, which its end waits for, want it.
+	var errs []error
+	for _, sb := range sandboxes {
+		sb.op.Lock()
+		errs = append(errs, sb.release())
+		sb.op.Unlock()
+	}
 	if !o.restored.Load() {
 		ports, err := o.ports()
 		errs = append(errs, err)
