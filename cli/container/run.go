@@ -237,7 +237,7 @@ func exitCode(r waitResult) error {
 // startCode is the exit code for a container that did not start: 127 when its program was not found, 126 when it can't
 // be executed, 125 for the rest.
 func startCode(err error) int {
-	text := err.Error()
+	text := strings.ToLower(err.Error()) // crun begins a reason of the kernel's with a capital
 	for _, sign := range []string{"executable file not found", "no such file or directory", "system cannot find the file specified"} {
 		if strings.Contains(text, sign) {
 			return 127
