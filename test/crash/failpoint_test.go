@@ -150,6 +150,7 @@ type shown struct {
 		Running   bool
 		Pid       int
 		ExitCode  int
+		OOMKilled bool
 		StartedAt time.Time
 	}
 	NetworkSettings struct {

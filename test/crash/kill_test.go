@@ -25,6 +25,7 @@ const (
 	numberReboot
 	numberDisk
 	numberRun
+	numberMemory
 )
 
 // begin starts a daemon that has an image.
