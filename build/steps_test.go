@@ -193,6 +193,28 @@ func TestPruneFilters(t *testing.T) {
 	}
 }
 
+func TestProvenanceThatNobodyAskedForIsLeftOut(t *testing.T) {
+	t.Parallel()
+	byItself := "mode=min,inline-only=true"
+	for name, test := range map[string]struct {
+		asked     string
+		exporters []*controlapi.Exporter
+		stays     bool
+	}{
+		"an image of buildx's default":  {byItself, []*controlapi.Exporter{{Type: exporterMoby}}, false},
+		"one that was asked for":        {"mode=min", []*controlapi.Exporter{{Type: exporterMoby}}, true},
+		"an image that is pushed":       {byItself, []*controlapi.Exporter{{Type: "image", Attrs: map[string]string{"push": "true"}}}, true},
+		"an image, and a file of it":    {byItself, []*controlapi.Exporter{{Type: exporterMoby}, {Type: "oci"}}, true},
+		"nothing but what is in caches": {byItself, nil, true},
+	} {
+		r := &controlapi.SolveRequest{FrontendAttrs: map[string]string{"attest:provenance": test.asked, "target": "x"}, Exporters: test.exporters}
+		leaveUnsaid(r)
+		if _, stays := r.FrontendAttrs["attest:provenance"]; stays != test.stays || r.FrontendAttrs["target"] != "x" {
+			t.Errorf("%s: %v", name, r.FrontendAttrs)
+		}
+	}
+}
+
 // FuzzContext reads contexts and the Dockerfiles in them: none may make the daemon panic, and what is refused is the
 // client's mistake.
 func FuzzContext(f *testing.F) {
