@@ -22,6 +22,32 @@ func TestMoments(t *testing.T) {
 	}
 }
 
+func TestConfinement(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		options    []string
+		privileged bool
+		enabled    bool
+		want       string
+	}{
+		"a host without AppArmor":                    {nil, false, false, ""},
+		"nothing is named":                           {nil, false, true, core.AppArmorProfile},
+		"privileged":                                 {nil, true, true, core.Unconfined},
+		"a profile is named":                         {[]string{"apparmor=mine"}, false, true, "mine"},
+		"privileged, and a profile is named":         {[]string{"apparmor=mine"}, true, true, "mine"},
+		"none is wanted":                             {[]string{"apparmor=unconfined"}, false, true, core.Unconfined},
+		"a profile is named where there can be none": {[]string{"apparmor:mine"}, false, false, "mine"},
+	} {
+		got, err := core.Confinement(&core.HostConfig{SecurityOpt: test.options, Privileged: test.privileged}, test.enabled)
+		if err != nil || got != test.want {
+			t.Errorf("%s: %q, want %q (%v)", name, got, test.want, err)
+		}
+	}
+	if _, err := core.Confinement(&core.HostConfig{SecurityOpt: []string{"nonsense"}}, true); !errdefs.IsInvalidArgument(err) {
+		t.Errorf("an option that is none: %v", err)
+	}
+}
+
 // FuzzWords reads the words of clients that core knows how to read: what is refused is the client's mistake, and what a
 // port is written as is read as that port again.
 func FuzzWords(f *testing.F) {
