@@ -3,8 +3,10 @@ package archive
 import (
 	"archive/tar"
 	"bytes"
+	"compress/gzip"
 	"context"
 	"io"
+	"strings"
 	"testing"
 
 	"github.com/containerd/containerd/v2/plugins/content/local"
@@ -43,6 +45,19 @@ func FuzzRead(f *testing.F) {
 	f.Add(tarOf(f, member{"manifest.json", `[{"Config":"../../c.json","Layers":null}]`}, member{"repositories", "{}"}))
 	f.Add(tarOf(f, member{"manifest.json", "null"}))
 	f.Add([]byte{0x28, 0xb5, 0x2f, 0xfd})
+	cut := tarOf(f, layout, member{"blob", strings.Repeat("x", 2000)})
+	f.Add(cut[:1700]) // in the middle of a member
+	var squeezed bytes.Buffer
+	w := gzip.NewWriter(&squeezed)
+	if _, err := w.Write(cut); err != nil {
+		f.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		f.Fatal(err)
+	}
+	broken := squeezed.Bytes()
+	broken[len(broken)/2] ^= 0x55
+	f.Add(broken)
 	store, err := local.NewStore(f.TempDir())
 	if err != nil {
 		f.Fatal(err)
