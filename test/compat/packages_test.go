@@ -1,6 +1,7 @@
 package compat
 
 import (
+	"context"
 	"errors"
 	"os"
 	"os/exec"
@@ -24,8 +25,8 @@ type packed struct {
 // build makes an image of it, on busybox; the Dockerfile's "COPY files /" takes all of it.
 func (p packed) build(t *testing.T, s *suite, name string) {
 	t.Helper()
-	context := t.TempDir()
-	top := filepath.Join(context, "files")
+	made := t.TempDir()
+	top := filepath.Join(made, "files")
 	copied := map[string]string{} // path in the image → file here
 	for _, program := range p.programs {
 		path, target := program, program
@@ -66,10 +67,14 @@ func (p packed) build(t *testing.T, s *suite, name string) {
 			t.Fatal(err)
 		}
 	}
-	if err := os.WriteFile(filepath.Join(context, "Dockerfile"), []byte(p.dockerfile), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(made, "Dockerfile"), []byte(p.dockerfile), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.on(t).with("DOCKER_BUILDKIT=0").run("build", "-q", "-t", name, context)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*limit) // tens of megabytes, perhaps on a busy machine
+	defer cancel()
+	if output, err := s.on(t).with("DOCKER_BUILDKIT=0").command(ctx, "build", "-q", "-t", name, made).CombinedOutput(); err != nil {
+		t.Fatalf("build %s: %v\n%s", name, err, output)
+	}
 }
 
 // buildRedis makes the image redis.
