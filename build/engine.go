@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
+	"strings"
 
 	"github.com/containerd/containerd/v2/core/diff/apply"
 	"github.com/containerd/containerd/v2/defaults"
@@ -116,8 +118,22 @@ func (e *engine) counted(ctx context.Context, request any, info *grpc.UnaryServe
 	if info.FullMethod == controlapi.Control_Solve_FullMethodName {
 		e.relaxed.begin()
 		defer e.relaxed.end()
+		if solve, ok := request.(*controlapi.SolveRequest); ok {
+			leaveUnsaid(solve)
+		}
 	}
 	return handler(ctx, request)
+}
+
+// leaveUnsaid takes the provenance away that buildx asks for by itself ("inline-only") when the image only comes here: the
+// times in it would make another image of each build in which nothing has changed, and the last one dangle.
+func leaveUnsaid(r *controlapi.SolveRequest) {
+	leaves := func(e *controlapi.Exporter) bool {
+		return e.Type != exporterMoby && e.Type != client.ExporterImage || e.Attrs["push"] == "true"
+	}
+	if strings.Contains(r.FrontendAttrs["attest:provenance"], "inline-only=true") && len(r.Exporters) > 0 && !slices.ContainsFunc(r.Exporters, leaves) {
+		delete(r.FrontendAttrs, "attest:provenance")
+	}
 }
 
 // newWorker makes what executes: caches, sources, exporters and the executor on our own runtime.

@@ -178,6 +178,7 @@ func (s *steps) prepare(ctx context.Context, id string, root executor.Mount, mou
 	cleanup.plain(release)
 	spec.Root.Path = rootfs
 	spec.Root.Readonly = spec.Root.Readonly || root.Readonly
+	spec.Process.OOMScoreAdj = new(int) // not the daemon's
 	if err := workingFolder(rootfs, meta.Cwd, int(uid), int(gid)); err != nil {
 		return "", err
 	}

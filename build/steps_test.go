@@ -1,13 +1,16 @@
 package build
 
 import (
+	"bytes"
 	"context"
+	"io"
 	gofs "io/fs"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/containerd/errdefs"
 	controlapi "github.com/moby/buildkit/api/services/control"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -188,4 +191,58 @@ func TestPruneFilters(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestProvenanceThatNobodyAskedForIsLeftOut(t *testing.T) {
+	t.Parallel()
+	byItself := "mode=min,inline-only=true"
+	for name, test := range map[string]struct {
+		asked     string
+		exporters []*controlapi.Exporter
+		stays     bool
+	}{
+		"an image of buildx's default":  {byItself, []*controlapi.Exporter{{Type: exporterMoby}}, false},
+		"one that was asked for":        {"mode=min", []*controlapi.Exporter{{Type: exporterMoby}}, true},
+		"an image that is pushed":       {byItself, []*controlapi.Exporter{{Type: "image", Attrs: map[string]string{"push": "true"}}}, true},
+		"an image, and a file of it":    {byItself, []*controlapi.Exporter{{Type: exporterMoby}, {Type: "oci"}}, true},
+		"nothing but what is in caches": {byItself, nil, true},
+	} {
+		r := &controlapi.SolveRequest{FrontendAttrs: map[string]string{"attest:provenance": test.asked, "target": "x"}, Exporters: test.exporters}
+		leaveUnsaid(r)
+		if _, stays := r.FrontendAttrs["attest:provenance"]; stays != test.stays || r.FrontendAttrs["target"] != "x" {
+			t.Errorf("%s: %v", name, r.FrontendAttrs)
+		}
+	}
+}
+
+// FuzzContext reads contexts and the Dockerfiles in them: none may make the daemon panic, and what is refused is the
+// client's mistake.
+func FuzzContext(f *testing.F) {
+	for _, seed := range []map[string]string{
+		{"Dockerfile": "FROM a AS b\nARG x=1\nRUN --mount=type=cache,target=/c <<END\nx\nEND\nFROM b\nCOPY --from=b . ."},
+		{"dockerfile": "# syntax=docker/dockerfile:1\nFROM scratch\nONBUILD RUN x"}, {"Dockerfile": "# escape=`\nFROM x`\n"}, {"other": ""},
+	} {
+		content, err := io.ReadAll(makeTar(f, seed))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(content, "")
+		f.Add(content[:len(content)/2], "b")
+	}
+	f.Add([]byte{0x1f, 0x8b, 8, 0}, "")
+	f.Add([]byte("BZh9"), "")
+	f.Add([]byte("\xfd7zXZ\x00"), "0")
+	f.Fuzz(func(t *testing.T, content []byte, target string) {
+		files, err := readTar(t.Context(), bytes.NewReader(content), t.TempDir())
+		if err != nil {
+			if !errdefs.IsInvalidArgument(err) {
+				t.Errorf("the context: %v", err)
+			}
+			return
+		}
+		defer files.Close()
+		if _, err := readPlan(files, core.BuildOptions{Target: target}); err != nil && !errdefs.IsInvalidArgument(err) {
+			t.Errorf("the Dockerfile: %v", err)
+		}
+	})
 }

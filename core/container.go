@@ -34,6 +34,8 @@ type Container struct {
 	LogPath      string // of the current file that `logs` reads; empty: the driver keeps none
 	RestartCount int
 	State        State
+	// AppArmorProfile is what its last start confined it with: "unconfined" or a profile; empty: the host has no AppArmor.
+	AppArmorProfile string
 	// StoppedByUser is set by stop and kill and cleared by start: policies "unless-stopped" and "always" ask it.
 	StoppedByUser bool
 }

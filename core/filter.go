@@ -1,9 +1,32 @@
 package core
 
-import "strconv"
+import (
+	"strconv"
+	"strings"
+	"time"
+)
 
 // Filters are the conditions of a list: several values of one key are alternatives, several keys must all hold.
 type Filters map[string][]string
+
+// Moment reads what `--filter until=` takes: a duration back from now, a date, or seconds since 1970.
+func Moment(s string) (time.Time, error) {
+	if d, err := time.ParseDuration(s); err == nil {
+		return time.Now().Add(-d), nil
+	}
+	if seconds, fraction, _ := strings.Cut(s, "."); seconds != "" && strings.Trim(seconds+fraction, "0123456789") == "" {
+		d, err := time.ParseDuration(s + "s")
+		if err == nil {
+			return time.Unix(0, d.Nanoseconds()), nil
+		}
+	}
+	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02T15:04", "2006-01-02T15Z07:00", "2006-01-02Z07:00", "2006-01-02"} {
+		if t, err := time.ParseInLocation(layout, s, time.Local); err == nil {
+			return t, nil
+		}
+	}
+	return time.Time{}, Invalid("failed to parse value as time or duration: %q", s)
+}
 
 // ContainerListOptions select containers.
 type ContainerListOptions struct {

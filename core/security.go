@@ -15,6 +15,28 @@ type Security struct {
 	Labels          []string // of SELinux: "disable", "type:…", "level:…"
 }
 
+// AppArmorProfile is the profile of containers that name none, on hosts with AppArmor.
+const AppArmorProfile = "berth-default"
+
+// HasAppArmor is how `info` says that the host has AppArmor.
+const HasAppArmor = "name=apparmor"
+
+// Unconfined is the word for none.
+const Unconfined = "unconfined"
+
+// Confinement is the AppArmor profile that a container gets: the one that it names, none when it is privileged, else ours
+// where the host has AppArmor.
+func Confinement(host *HostConfig, enabled bool) (string, error) {
+	sec, err := ParseSecurity(host.SecurityOpt)
+	switch {
+	case err != nil || sec.AppArmor != "" || !enabled:
+		return sec.AppArmor, err
+	case host.Privileged:
+		return Unconfined, nil
+	}
+	return AppArmorProfile, nil
+}
+
 // ParseSecurity reads --security-opt: name=value, or with a colon as in the old days.
 func ParseSecurity(options []string) (Security, error) {
 	var sec Security

@@ -199,6 +199,13 @@ func (r *starting) process(ctx context.Context) error {
 	if r.launch.JoinIPC, err = r.joinPID(c.Host.IpcMode); err != nil {
 		return err
 	}
+	// A host may have got or lost AppArmor since the last start.
+	confined := *c
+	enabled := slices.Contains(r.l.options.Facts.Info.SecurityOptions, core.HasAppArmor)
+	if confined.AppArmorProfile, err = core.Confinement(&c.Host, enabled); err != nil {
+		return err
+	}
+	r.launch.Container = &confined
 	r.launch.Env = define.Environment(c)
 	r.launch.LogPath = c.LogPath
 	started, err := r.l.ports.Runtime.Start(ctx, r.launch)
@@ -211,6 +218,7 @@ func (r *starting) process(ctx context.Context) error {
 		c.State.ExitCode, c.State.Error, c.State.OOMKilled = 0, "", false
 		c.State.FinishedAt = time.Time{}
 		c.StoppedByUser = false
+		c.AppArmorProfile = confined.AppArmorProfile
 		if r.joined.Endpoints != nil {
 			c.Endpoints = define.JoinEndpoints(c.Endpoints, r.joined.Endpoints)
 		}

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/berth-engine/berth/core"
 )
@@ -55,7 +54,10 @@ func (o *Organ) condition(ctx context.Context, key string, values []string, all 
 		}
 		return func(image *core.Image) bool { return image.Created.After(other.Created) }, nil
 	case "until":
-		until, err := parseUntil(values)
+		if len(values) > 1 {
+			return nil, core.Invalid("more than one until filter specified")
+		}
+		until, err := core.Moment(values[0])
 		if err != nil {
 			return nil, err
 		}
@@ -82,26 +84,6 @@ func parseBool(key string, values []string) (bool, error) {
 		return false, core.Invalid("invalid filter '%s=%s'", key, values)
 	}
 	return result, nil
-}
-
-// parseUntil reads a moment: a duration back from now, a UNIX time, or a date.
-func parseUntil(values []string) (time.Time, error) {
-	if len(values) > 1 {
-		return time.Time{}, core.Invalid("more than one until filter specified")
-	}
-	text := values[0]
-	if back, err := time.ParseDuration(text); err == nil {
-		return time.Now().Add(-back), nil
-	}
-	if seconds, err := strconv.ParseFloat(text, 64); err == nil {
-		return time.Unix(0, int64(seconds*float64(time.Second))), nil
-	}
-	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02T15:04", "2006-01-02T15", "2006-01-02"} {
-		if moment, err := time.ParseInLocation(layout, text, time.Local); err == nil {
-			return moment, nil
-		}
-	}
-	return time.Time{}, core.Invalid("invalid filter 'until=%s': not a duration, a UNIX time or a date", text)
 }
 
 // hasLabels reports whether an image has all of the labels "key" or "key=value".

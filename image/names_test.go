@@ -209,7 +209,7 @@ func TestListFilters(t *testing.T) {
 	}
 	for name, filters := range map[string]core.Filters{
 		"invalid filter 'color'": {"color": {"red"}}, "invalid filter 'dangling=[maybe]'": {"dangling": {"maybe"}},
-		"invalid filter 'until=tomorrow'": {"until": {"tomorrow"}}, "No such image": {"before": {"none"}},
+		"failed to parse value as time or duration": {"until": {"tomorrow"}}, "No such image": {"before": {"none"}},
 	} {
 		_, err := o.Catalog().List(t.Context(), core.ImageListOptions{Filters: filters})
 		wantError(t, err, name)

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/berth-engine/berth/core"
-	"github.com/berth-engine/berth/lib/jsonlog"
 	"github.com/berth-engine/berth/linux/inotify"
 )
 
@@ -77,17 +76,6 @@ func (l *Logs) follow(r *reader) error {
 	}
 	r.changed = watch.Changed()
 	r.release = append(r.release, watch.Close)
-	return nil
-}
-
-// Remove deletes a log with its rotated files. One that is not there is no error.
-func (l *Logs) Remove(_ context.Context, path string) error {
-	if path == "" {
-		return nil
-	}
-	if err := jsonlog.Remove(path); err != nil {
-		return core.Internal("remove the log %s: %w", path, err)
-	}
 	return nil
 }
 

@@ -206,9 +206,6 @@ func TestNoLog(t *testing.T) {
 	if _, err := l.Read(t.Context(), folder, both(), nil); err == nil {
 		t.Error("a folder is read as a log")
 	}
-	if err := errors.Join(l.Remove(t.Context(), filepath.Join(folder, "log")), l.Remove(t.Context(), "")); err != nil {
-		t.Error(err)
-	}
 }
 
 // follower collects what a follow gives, in a goroutine.

@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"os"
 	"slices"
@@ -204,11 +205,8 @@ func (o *Organ) Shutdown(ctx context.Context, all bool) error {
 	o.watching.Wait()
 	o.ready.close()
 	o.mu.Lock()
-	running := len(o.sandboxes)
-	var errs []error
-	for _, sb := range o.sandboxes {
-		errs = append(errs, sb.release())
-	}
+	sandboxes := slices.Collect(maps.Values(o.sandboxes))
+	running := len(sandboxes)
 	var bridges link.Batch
 	for _, n := range o.networks {
 		if n.Link != "" && !n.Adopted {
@@ -216,6 +214,13 @@ func (o *Organ) Shutdown(ctx context.Context, all bool) error {
 		}
 	}
 	o.mu.Unlock()
+	// Without the lock: a name server's last answers, which its end waits for, want it.
+	var errs []error
+	for _, sb := range sandboxes {
+		sb.op.Lock()
+		errs = append(errs, sb.release())
+		sb.op.Unlock()
+	}
 	if !o.restored.Load() {
 		ports, err := o.ports()
 		errs = append(errs, err)

@@ -319,6 +319,37 @@ func TestShutdownLeavesNothing(t *testing.T) {
 	expect(t, "interfaces", fmt.Sprint(links(t)), fmt.Sprint(before))
 }
 
+// TestShutdownWhileNamesAreAsked: the last answers of a name server want what its end must not hold.
+func TestShutdownWhileNamesAreAsked(t *testing.T) {
+	needRoot(t)
+	for range 5 {
+		o, err := New(t.Context(), Options{Dir: t.TempDir(), Instance: "asked"})
+		check(t, err)
+		check(t, o.Sandboxes.Restore(t.Context(), nil))
+		_, err = o.Networks.Create(t.Context(), core.Network{Name: "back", EnableIPv4: true, Internal: true})
+		check(t, err)
+		j, err := o.Sandboxes.Open(t.Context(), core.Sandbox{Container: "c", Dir: t.TempDir(), Endpoints: map[string]*core.Endpoint{"back": {}}})
+		check(t, err)
+		var all, began sync.WaitGroup
+		for range 8 {
+			began.Add(1)
+			all.Go(func() {
+				var first sync.Once
+				for err := error(nil); err == nil; first.Do(began.Done) {
+					err = netns.Do(j.NS, func() error {
+						_, err := dns.Exchange(new(dns.Msg).SetQuestion("nobody.", dns.TypeA), "127.0.0.11:53")
+						return err // from the end of the server on
+					})
+				}
+			})
+		}
+		began.Wait()
+		check(t, o.Shutdown(t.Context(), true))
+		all.Wait()
+		j.NS.Close()
+	}
+}
+
 // links lists the bridges of the host.
 func links(t testing.TB) []string {
 	t.Helper()

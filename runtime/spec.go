@@ -109,18 +109,18 @@ func processOf(l core.Launch, h host, sec core.Security) (*specs.Process, error)
 		Rlimits:         limits,
 		NoNewPrivileges: sec.NoNewPrivileges,
 		OOMScoreAdj:     &c.Host.OomScoreAdj,
-		ApparmorProfile: appArmorOf(sec),
+		ApparmorProfile: appArmorOf(c),
 	}
 	p.User.Umask = c.Host.Umask
 	return p, nil
 }
 
-// appArmorOf is the profile that was named; there is no default one yet.
-func appArmorOf(sec core.Security) string {
-	if sec.AppArmor == "unconfined" {
+// appArmorOf is the profile as a spec has it.
+func appArmorOf(c *core.Container) string {
+	if c.AppArmorProfile == core.Unconfined {
 		return ""
 	}
-	return sec.AppArmor
+	return c.AppArmorProfile
 }
 
 // commandOf is the command line. An empty Path leaves the command's own words.

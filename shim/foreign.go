@@ -39,12 +39,18 @@ const (
 	pidName      = "pid"
 )
 
+// specVersion is what the specification says that it follows. Later ones only added fields, which an older program does not
+// look at; but crun before 1.14.3 refuses their number ("unknown version specified").
+const specVersion = "1.0.2"
+
 func newForeign(c *container, program wire.Program) (*foreign, error) {
-	spec, err := json.Marshal(c.spec)
+	spec := *c.spec
+	spec.Version = specVersion
+	data, err := json.Marshal(spec)
 	if err != nil {
 		return nil, err
 	}
-	if err := os.WriteFile(filepath.Join(c.dir, bundleName), spec, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(c.dir, bundleName), data, 0o600); err != nil {
 		return nil, err
 	}
 	dir, err := os.Open(c.dir)

@@ -188,7 +188,7 @@ func (q *quick) Pause() error {
 	if q.other != nil {
 		return q.other.Pause()
 	}
-	return q.cgroup.Freeze(cgroups.Frozen)
+	return freeze(func() error { return q.cgroup.Freeze(cgroups.Frozen) })
 }
 
 func (q *quick) Resume() error {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/opencontainers/runc/libcontainer"
 	"github.com/opencontainers/runc/libcontainer/configs"
@@ -103,8 +104,25 @@ func (n *native) passFilter(p *process, profile *configs.Seccomp) error {
 }
 
 func (n *native) Signal(signal unix.Signal) error { return gone(n.lib.Signal(signal)) }
-func (n *native) Pause() error                    { return n.lib.Pause() }
+func (n *native) Pause() error                    { return freeze(n.lib.Pause) }
 func (n *native) Resume() error                   { return n.lib.Resume() }
+
+// freezes is how often freezing is tried, and how libcontainer says that it gave up. It tries a thousand times itself,
+// which takes it half a second; that is not enough where processes keep appearing in a cgroup of v1 on a busy machine.
+const (
+	freezes      = 20
+	freezeFailed = "unable to freeze"
+)
+
+// freeze pauses until that is done, or fails for another reason, or can't be done. After each failure all is thawed.
+func freeze(pause func() error) (err error) {
+	for range freezes {
+		if err = pause(); err == nil || !strings.Contains(err.Error(), freezeFailed) {
+			return err
+		}
+	}
+	return err
+}
 
 func (n *native) Update(r *specs.LinuxResources) error {
 	config := n.lib.Config()

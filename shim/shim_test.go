@@ -3,6 +3,7 @@
 package shim
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +13,31 @@ import (
 	"github.com/berth-engine/berth/lib/jsonlog"
 	"github.com/berth-engine/berth/shim/wire"
 )
+
+func TestFreeze(t *testing.T) {
+	t.Parallel()
+	busy, broken := errors.New("cgroup: "+freezeFailed), errors.New("broken")
+	for name, tc := range map[string]struct {
+		answers []error // the last one goes on for ever
+		want    error
+		tries   int
+	}{
+		"at once":                       {[]error{nil}, nil, 1},
+		"when processes stop to appear": {[]error{busy, busy, nil}, nil, 3},
+		"never":                         {[]error{busy}, busy, freezes},
+		"another reason is final":       {[]error{broken}, broken, 1},
+		"another reason, later":         {[]error{busy, broken}, broken, 2},
+	} {
+		tries := 0
+		err := freeze(func() error {
+			tries++
+			return tc.answers[min(tries, len(tc.answers))-1]
+		})
+		if !errors.Is(err, tc.want) || tries != tc.tries {
+			t.Errorf("%s: %v after %d tries, want %v after %d", name, err, tries, tc.want, tc.tries)
+		}
+	}
+}
 
 func TestDetachKeys(t *testing.T) {
 	t.Parallel()

@@ -31,6 +31,7 @@ func ContainerInspect(view core.ContainerView, version Version) any {
 		State:           state(&c.State),
 		Image:           string(c.ImageID),
 		ResolvConfPath:  inside(c.Dir, "resolv.conf"),
+		AppArmorProfile: c.AppArmorProfile,
 		HostnamePath:    inside(c.Dir, "hostname"),
 		HostsPath:       inside(c.Dir, "hosts"),
 		LogPath:         logPath(c),

@@ -54,11 +54,11 @@ func (w waiting) result(ctx context.Context, resp *http.Response) waitResult {
 		// A connection over the network is lost for more reasons, and the container's output with it.
 		return status
 	}
-	return w.insist(ctx, status)
+	return insist(ctx, status, w.again)
 }
 
 // insist asks again while the answer is that the daemon was lost.
-func (w waiting) insist(ctx context.Context, status waitResult) waitResult {
+func insist(ctx context.Context, status waitResult, again func(context.Context) waitResult) waitResult {
 	deadline, pause := time.Now().Add(patience), firstPause
 	for errors.Is(status.err, errLost) && time.Now().Before(deadline) {
 		timer := time.NewTimer(pause)
@@ -69,7 +69,7 @@ func (w waiting) insist(ctx context.Context, status waitResult) waitResult {
 			return waitResult{code: daemonFailure, err: ctx.Err()}
 		}
 		began := time.Now()
-		status = w.again(ctx)
+		status = again(ctx)
 		pause = min(2*pause, longPause)
 		if time.Since(began) > patience { // there was a daemon for a while
 			deadline, pause = time.Now().Add(patience), firstPause
@@ -101,6 +101,25 @@ func (w waiting) again(ctx context.Context) waitResult {
 		}
 	}
 	return readStatus(resp.Body)
+}
+
+// started asks the daemon that is there now whether the container has started.
+func (w waiting) started(ctx context.Context) waitResult {
+	c, err := inspect(ctx, w.api, w.id)
+	var unreachable *client.ConnectionError
+	switch {
+	case errors.As(err, &unreachable):
+		return waitResult{err: errLost}
+	case err == nil:
+		if at, _ := time.Parse(time.RFC3339Nano, c.State.StartedAt); at.Before(w.since) {
+			err = errors.New("the daemon ended before the container had started")
+		}
+	case client.IsNotFound(err): // it ended and was removed (--rm)
+		if _, known := w.told(ctx); known {
+			err = nil
+		}
+	}
+	return waitResult{err: err}
 }
 
 // told looks for the end of the container among the events that the daemon has kept.

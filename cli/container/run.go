@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/moby/moby/api/types/container"
@@ -214,7 +216,7 @@ func waitFor(ctx context.Context, api *client.Client, id string, condition conta
 	go func() { status <- w.result(ctx, resp) }()
 	late := func(status waitResult) waitResult {
 		if w.api.IsLocal() {
-			return w.insist(ctx, status)
+			return insist(ctx, status, w.again)
 		}
 		return status
 	}
@@ -237,7 +239,7 @@ func exitCode(r waitResult) error {
 // startCode is the exit code for a container that did not start: 127 when its program was not found, 126 when it can't
 // be executed, 125 for the rest.
 func startCode(err error) int {
-	text := err.Error()
+	text := strings.ToLower(err.Error()) // crun begins a reason of the kernel's with a capital
 	for _, sign := range []string{"executable file not found", "no such file or directory", "system cannot find the file specified"} {
 		if strings.Contains(text, sign) {
 			return 127
@@ -252,8 +254,15 @@ func startCode(err error) int {
 	return daemonFailure
 }
 
+// start starts a container. A daemon that dies over it may have done so: the next one knows.
 func start(ctx context.Context, api *client.Client, id string) error {
-	return api.Post(ctx, "/containers/"+url.PathEscape(id)+"/start", nil, nil, nil)
+	w := waiting{api: api, id: id, since: time.Now()}
+	err := api.Post(ctx, "/containers/"+url.PathEscape(id)+"/start", nil, nil, nil)
+	asked := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) // it was there
+	if !asked || !api.IsLocal() || insist(ctx, waitResult{err: errLost}, w.started).err != nil {
+		return err
+	}
+	return nil
 }
 
 func detachKeys(s *session.Session, text string) ([]byte, error) {

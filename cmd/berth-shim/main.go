@@ -16,6 +16,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/berth-engine/berth/linux/mount"
+	"github.com/berth-engine/berth/linux/proc"
 	"github.com/berth-engine/berth/shim"
 	"github.com/berth-engine/berth/shim/reaper"
 )
@@ -53,6 +54,10 @@ func run(private bool, logger *slog.Logger) error {
 	debug.SetGCPercent(200)
 	logrus.SetLevel(logrus.ErrorLevel)
 	logrus.SetOutput(os.Stderr)
+	// Without it, all of its containers would be without their logs and exit statuses; they have scores of their own.
+	if err := proc.Spare(-999); err != nil {
+		logger.Warn("the kernel may kill this process when memory runs out", "error", err)
+	}
 	if private {
 		if err := mount.Slave(); err != nil {
 			return err

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,13 +11,14 @@ import (
 	"github.com/berth-engine/berth/core/logopt"
 	"github.com/berth-engine/berth/engine"
 	"github.com/berth-engine/berth/lib/atomicfile"
+	"github.com/berth-engine/berth/linux/apparmor"
 	"github.com/berth-engine/berth/linux/cgroup"
 	"github.com/berth-engine/berth/linux/host"
 	"github.com/google/uuid"
 )
 
 // facts is what `info` says of this daemon and its host.
-func facts(c *config) (engine.Facts, error) {
+func facts(ctx context.Context, c *config, log *slog.Logger) (engine.Facts, error) {
 	machine, err := host.Read()
 	if err != nil {
 		return engine.Facts{}, err
@@ -50,6 +53,13 @@ func facts(c *config) (engine.Facts, error) {
 	}
 	if machine.CgroupV2 {
 		info.CgroupVersion = "2"
+	}
+	if apparmor.Enabled() {
+		if err := apparmor.Load(ctx); err != nil {
+			log.Warn("containers have no AppArmor profile unless they name one", "error", err)
+		} else {
+			info.SecurityOptions = append(info.SecurityOptions, core.HasAppArmor)
+		}
 	}
 	if machine.Seccomp {
 		info.SecurityOptions = append(info.SecurityOptions, "name=seccomp,profile=builtin")

@@ -18,6 +18,7 @@ import (
 
 	"github.com/berth-engine/berth/lib/atomicfile"
 	"github.com/berth-engine/berth/lib/version"
+	"github.com/berth-engine/berth/linux/proc"
 )
 
 func main() {
@@ -39,6 +40,9 @@ func main() {
 	slog.SetDefault(log)
 	// What the libraries below tell by themselves concerns nobody, unless it is an error.
 	logrus.SetLevel(logrus.ErrorLevel)
+	if err := proc.Spare(-500); err != nil {
+		log.Warn("the kernel may kill the daemon when memory runs out", "error", err)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	hangup := make(chan os.Signal, 1)

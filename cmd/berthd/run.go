@@ -86,7 +86,7 @@ func run(ctx context.Context, c *config, hangup <-chan os.Signal, log *slog.Logg
 
 // open makes the organs, the engine on top of them and the API in front.
 func open(ctx context.Context, c *config, h *house, log *slog.Logger) (http.Handler, error) {
-	known, err := facts(c)
+	known, err := facts(ctx, c, log)
 	if err != nil {
 		return nil, err
 	}

@@ -2,11 +2,11 @@
 package console
 
 import (
+	"bufio"
 	"context"
 	"encoding/binary"
 	"errors"
 	"io"
-	"net"
 	"strconv"
 	"strings"
 	"time"
@@ -130,21 +130,25 @@ func (s *Consoles) replay(ctx context.Context, c *core.Container, options core.A
 		return err
 	}
 	defer reader.Close()
+	out := bufio.NewWriterSize(streams.Conn, replayBuffer)
 	for {
 		line, err := reader.Next()
 		if errors.Is(err, io.EOF) {
-			return nil
+			return out.Flush()
 		}
 		if err != nil {
 			return err
 		}
-		if err := writeFrame(streams.Conn, streams.Framed, line); err != nil {
+		if err := writeFrame(out, streams.Framed, line); err != nil {
 			return err
 		}
 	}
 }
 
-func writeFrame(conn net.Conn, framed bool, line core.LogLine) error {
+// replayBuffer is how much of a log goes to a client in one write, in bytes.
+const replayBuffer = 32 << 10
+
+func writeFrame(out io.Writer, framed bool, line core.LogLine) error {
 	var header [8]byte
 	header[0] = 1
 	if line.Stderr {
@@ -152,11 +156,11 @@ func writeFrame(conn net.Conn, framed bool, line core.LogLine) error {
 	}
 	binary.BigEndian.PutUint32(header[4:], uint32(len(line.Line)))
 	if framed {
-		if _, err := conn.Write(header[:]); err != nil {
+		if _, err := out.Write(header[:]); err != nil {
 			return err
 		}
 	}
-	_, err := conn.Write(line.Line)
+	_, err := out.Write(line.Line)
 	return err
 }
 

@@ -163,7 +163,7 @@ const (
 
 // StartExitCode is what a client's exit status shall be when a process could not start: 127 not found, 126 not executable, 128 anything else.
 func StartExitCode(err error) int {
-	text := err.Error()
+	text := strings.ToLower(err.Error()) // crun begins a reason of the kernel's with a capital
 	for _, missing := range []string{"executable file not found", "no such file or directory", "system cannot find the file"} {
 		if strings.Contains(text, missing) {
 			return ExitNotFound

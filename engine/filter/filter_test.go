@@ -100,20 +100,6 @@ func TestEvents(t *testing.T) {
 	}
 }
 
-func TestMoments(t *testing.T) {
-	t.Parallel()
-	for _, good := range []string{"10m", "1h30m", "1700000000", "1700000000.5", "2026-01-02", "2026-01-02T03:04:05Z", "2026-01-02T03:04"} {
-		if at, err := filter.Moment(good); err != nil || at.IsZero() {
-			t.Errorf("%s: %v, %v", good, at, err)
-		}
-	}
-	for _, bad := range []string{"", "soon", "12:00", "-"} {
-		if _, err := filter.Moment(bad); !errdefs.IsInvalidArgument(err) {
-			t.Errorf("%q: %v", bad, err)
-		}
-	}
-}
-
 func TestPrune(t *testing.T) {
 	t.Parallel()
 	match, err := filter.Prune(core.Filters{"until": {"1h"}, "label": {"a"}, "label!": {"keep"}})
@@ -135,4 +121,41 @@ func TestPrune(t *testing.T) {
 			t.Errorf("%v: %v, want %v", test.labels, got, test.want)
 		}
 	}
+}
+
+// FuzzFilters makes conditions of whatever a client gives, and applies them: none may panic, and what is refused is the
+// client's mistake.
+func FuzzFilters(f *testing.F) {
+	for _, seed := range [][2]string{
+		{"name", "^/web"}, {"name", "(("}, {"name", "a{1000}{1000}"}, {"label", "=x"}, {"label!", "a=b"}, {"publish", "80-70/udp"}, {"expose", "0-99999/"}, {"until", "-1.5"},
+		{"until", "1e300"}, {"exited", "99999999999999999999"}, {"ancestor", ":latest"}, {"ancestor", "@sha256:"}, {"before", ""}, {"health", "none"}, {"event", "exec_start: "}, {"container", "/"},
+	} {
+		f.Add(seed[0], seed[1], "")
+	}
+	c := &core.Container{
+		ID: "abc123", Name: "web-1", ImageID: "sha256:feed", Published: []core.PublishedPort{{Port: core.Port{Number: 80, Protocol: core.TCP}, HostPort: 8080}},
+		Config: core.Config{Image: "nginx:latest", Labels: map[string]string{"": "x"}, ExposedPorts: []core.Port{{Number: 80, Protocol: core.TCP}}},
+	}
+	f.Fuzz(func(t *testing.T, key, value, other string) {
+		filters := core.Filters{key: {value}}
+		if other != "" {
+			filters[key] = append(filters[key], other)
+		}
+		match, err := filter.Containers(t.Context(), core.ContainerListOptions{All: true, Filters: filters}, never, stock{})
+		if err == nil {
+			match(c)
+		} else if !errdefs.IsInvalidArgument(err) && !errdefs.IsNotFound(err) {
+			t.Errorf("%s=%q,%q of a list: %v", key, value, other, err)
+		}
+		prune, err := filter.Prune(filters)
+		if err == nil {
+			prune(time.Now(), c.Config.Labels)
+		} else if !errdefs.IsInvalidArgument(err) {
+			t.Errorf("%s=%q,%q of a prune: %v", key, value, other, err)
+		}
+		if _, err := filter.Flag(filters, key, true); err != nil && !errdefs.IsInvalidArgument(err) {
+			t.Errorf("%s=%q,%q as a flag: %v", key, value, other, err)
+		}
+		filter.Event(core.Event{Type: "container", Action: "exec_start: sh", ID: "abc123", Attributes: map[string]string{"name": "web-1"}}, filters)
+	})
 }

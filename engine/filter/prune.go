@@ -30,7 +30,7 @@ func Prune(filters core.Filters) (func(created time.Time, labels map[string]stri
 			return nil, core.Invalid("more than one until filter specified")
 		}
 		var err error
-		if until, err = Moment(values[0]); err != nil {
+		if until, err = core.Moment(values[0]); err != nil {
 			return nil, err
 		}
 	}
@@ -47,23 +47,4 @@ func Prune(filters core.Filters) (func(created time.Time, labels map[string]stri
 		kept := filters["label!"]
 		return len(kept) == 0 || slices.ContainsFunc(kept, func(condition string) bool { return !Label(labels, condition) })
 	}, nil
-}
-
-// Moment reads what `--filter until=` takes: a duration back from now, a date, or seconds since 1970.
-func Moment(s string) (time.Time, error) {
-	if d, err := time.ParseDuration(s); err == nil {
-		return time.Now().Add(-d), nil
-	}
-	if seconds, fraction, _ := strings.Cut(s, "."); seconds != "" && strings.Trim(seconds+fraction, "0123456789") == "" {
-		d, err := time.ParseDuration(s + "s")
-		if err == nil {
-			return time.Unix(0, d.Nanoseconds()), nil
-		}
-	}
-	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02T15:04", "2006-01-02T15Z07:00", "2006-01-02Z07:00", "2006-01-02"} {
-		if t, err := time.ParseInLocation(layout, s, time.Local); err == nil {
-			return t, nil
-		}
-	}
-	return time.Time{}, core.Invalid("failed to parse value as time or duration: %q", s)
 }

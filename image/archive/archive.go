@@ -63,7 +63,8 @@ func (a *archive) blob(name string) (ocispec.Descriptor, error) {
 // readArchive takes a tar apart. Members that no image can be made of are skipped.
 func (o *Store) readArchive(ctx context.Context, r io.Reader) (*archive, error) {
 	a := &archive{members: map[string]ocispec.Descriptor{}, links: map[string]string{}}
-	reader := tar.NewReader(r)
+	from := &source{Reader: r}
+	reader := tar.NewReader(from)
 	for count := 0; ; count++ {
 		header, err := reader.Next()
 		if errors.Is(err, io.EOF) {
@@ -79,9 +80,25 @@ func (o *Store) readArchive(ctx context.Context, r io.Reader) (*archive, error) 
 			return nil, core.Invalid("the archive has more than %d members", maxMembers)
 		}
 		if err := o.readMember(ctx, a, header, reader); err != nil {
+			if from.failed || errors.Is(err, io.ErrUnexpectedEOF) {
+				return nil, core.Invalid("the archive is damaged: member %q: %w", header.Name, err)
+			}
 			return nil, fmt.Errorf("archive member %q: %w", header.Name, err)
 		}
 	}
+}
+
+// source remembers that the archive could not be read on: what then fails is not the fault of a disk of ours.
+type source struct {
+	io.Reader
+	failed bool
+}
+
+// Read implements io.Reader.
+func (s *source) Read(p []byte) (int, error) {
+	n, err := s.Reader.Read(p)
+	s.failed = s.failed || err != nil && !errors.Is(err, io.EOF)
+	return n, err
 }
 
 func (o *Store) readMember(ctx context.Context, a *archive, header *tar.Header, r io.Reader) error {

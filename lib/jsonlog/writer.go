@@ -234,25 +234,3 @@ func squeeze(path string) (err error) {
 	}
 	return os.Remove(path)
 }
-
-// Remove deletes a log file with everything that rotation made of it. What is not there is no error.
-func Remove(path string) error {
-	gap := 0
-	errs := []error{ignoreMissing(os.Remove(path))}
-	for n := 1; gap < 2; n++ {
-		name := path + "." + strconv.Itoa(n)
-		found := false
-		for _, form := range []string{"", ".gz", ".gz.tmp"} {
-			switch err := os.Remove(name + form); {
-			case err == nil:
-				found = true
-			case !errors.Is(err, os.ErrNotExist):
-				errs = append(errs, err)
-			}
-		}
-		if gap++; found {
-			gap = 0
-		}
-	}
-	return errors.Join(errs...)
-}

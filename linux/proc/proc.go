@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"strconv"
@@ -148,4 +149,22 @@ func KillIf(pid int, name string) {
 // Numbers are the two halves of a device's number.
 func Numbers(device uint64) (major, minor int64) {
 	return int64(unix.Major(device)), int64(unix.Minor(device))
+}
+
+// Spare makes this process one of the last that the kernel kills when memory runs out: score is -1000 (never) to 0, and is
+// what its children begin with. A process that may not lower its score (CAP_SYS_RESOURCE), or has a lower one, stays as
+// it is.
+func Spare(score int) error {
+	const file = "/proc/self/oom_score_adj"
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	if now, err := strconv.Atoi(strings.TrimSpace(string(data))); err != nil || now <= score {
+		return err
+	}
+	if err := os.WriteFile(file, strconv.AppendInt(nil, int64(score), 10), 0); !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	return nil
 }

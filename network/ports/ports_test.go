@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/containerd/errdefs"
+
 	"github.com/berth-engine/berth/core"
 )
 
@@ -173,4 +175,17 @@ func TestForwardDatagrams(t *testing.T) {
 		}
 		client.Close()
 	}
+}
+
+// FuzzParseRange reads ports of the host: what is refused is the client's mistake, and a range goes upwards.
+func FuzzParseRange(f *testing.F) {
+	for _, seed := range []string{"", "0", "80", "80-90", "90-80", "0-1", "-", "80-", "+80", "080", "65536", "8 0", "0x50"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		begin, end, err := ParseRange(s)
+		if err != nil && !errdefs.IsInvalidArgument(err) || err == nil && (begin > end || begin == 0 && end != 0) {
+			t.Errorf("%q: %d to %d, %v", s, begin, end, err)
+		}
+	})
 }

@@ -73,6 +73,15 @@ func buildBuildx(c *cli) {
 	has("naming to docker.io/library/bx-web", "-t", "bx-web", folder)
 	c.want("hello from sailor\nsailor\ndear", "run", "--rm", "bx-web")
 	has("CACHED", "-t", "bx-web", folder)
+	// What has not changed stays the image that it was, unless somebody wants to know of its origin, times included.
+	// The Dockerfile is nobody else's: another test's --no-cache makes new layers of the same steps.
+	same := write(c.t, map[string]string{"Dockerfile": "FROM busybox\nRUN echo the same >/same\n"})
+	id := c.run("build", "-q", "-t", "bx-same", same)
+	c.want(id, "build", "-q", "-t", "bx-same", same)
+	if got := c.run("build", "-q", "--provenance", "mode=min", "-t", "bx-said", same); got == id {
+		c.t.Errorf("with a provenance that was asked for it is still %s", id)
+	}
+	c.want(id, "inspect", "-f", "{{.Id}}", "bx-same")
 	has("hush", "--no-cache", "--secret", "id=key,src="+folder+"/key", "-f", folder+"/Secret", folder)
 	c.run("build", "-q", "--build-arg", "GREETING=ahoy", "-t", "bx-ahoy", "-t", "bx-other:v1", folder)
 	c.want("ahoy from sailor\nsailor\ndear", "run", "--rm", "bx-other:v1")
@@ -86,5 +95,5 @@ func buildBuildx(c *cli) {
 	}
 	c.has([]string{"default"}, "buildx", "ls")
 	c.has([]string{"Status:", "running"}, "buildx", "inspect")
-	c.run("rmi", "bx-web", "bx-ahoy", "bx-other:v1", "bx-pipe")
+	c.run("rmi", "bx-web", "bx-same", "bx-said", "bx-ahoy", "bx-other:v1", "bx-pipe")
 }

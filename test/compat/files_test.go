@@ -172,7 +172,7 @@ func (k *kit) files() {
 // TestCopiesInEveryCompression sends what Docker takes.
 func TestCopiesInEveryCompression(t *testing.T) {
 	t.Parallel()
-	s := newSuite(t, 8)
+	s := newSuite(t, 10)
 	c, err := client.New(client.WithHost(s.d.Host()))
 	if err != nil {
 		t.Fatal(err)
@@ -205,7 +205,7 @@ func TestCopiesInEveryCompression(t *testing.T) {
 // swaps a folder with a link to a folder of the host, by its absolute path and by many times "..".
 func TestCopiesStayInsideWhileAContainerSwapsLinks(t *testing.T) {
 	t.Parallel()
-	s := newSuite(t, 9)
+	s := newSuite(t, 11)
 	c, err := client.New(client.WithHost(s.d.Host()))
 	if err != nil {
 		t.Fatal(err)

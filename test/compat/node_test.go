@@ -57,41 +57,6 @@ var modules = sync.OnceValues(func() (string, error) {
 	return filepath.Join(kept, "node_modules"), nil
 })
 
-// buildRedis makes the image redis out of the machine's own program and its libraries.
-func (s *suite) buildRedis(t *testing.T) {
-	t.Helper()
-	folder := t.TempDir()
-	dockerfile := "FROM busybox\nCOPY files /\nEXPOSE 6379\nVOLUME /data\nWORKDIR /data\nCMD [\"redis-server\", \"--protected-mode\", \"no\"]\n"
-	if err := os.WriteFile(filepath.Join(folder, "Dockerfile"), []byte(dockerfile), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	copied := map[string]string{} // path in the image → file here
-	for _, name := range []string{"redis-server", "redis-cli"} {
-		program, err := exec.LookPath(name)
-		if err != nil {
-			t.Fatalf("%v: scripts/deps test installs it", err)
-		}
-		copied["bin/"+name] = program
-		libraries, err := exec.Command("ldd", program).Output()
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, word := range strings.Fields(string(libraries)) {
-			if filepath.IsAbs(word) {
-				copied[word] = word
-			}
-		}
-	}
-	for target, source := range copied {
-		data, err := os.ReadFile(source)
-		target = filepath.Join(folder, "files", target)
-		if err := errors.Join(err, os.MkdirAll(filepath.Dir(target), 0o755), os.WriteFile(target, data, 0o755)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	s.on(t).with("DOCKER_BUILDKIT=0").run("build", "-q", "-t", "redis", folder)
-}
-
 // TestNode runs the programs in the folder node: dockerode and testcontainers.
 func TestNode(t *testing.T) {
 	t.Parallel()

@@ -12,6 +12,7 @@ func TestTestcontainersGo(t *testing.T) {
 	t.Parallel()
 	s := newSuite(t, 8)
 	s.buildRedis(t)
+	s.buildPostgres(t)
 	program := filepath.Join(t.TempDir(), "containers.test")
 	build := exec.Command("go", "test", "-c", "-mod=readonly", "-o", program, ".")
 	build.Dir = "containers"

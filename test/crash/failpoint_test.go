@@ -170,6 +170,7 @@ type shown struct {
 		Running   bool
 		Pid       int
 		ExitCode  int
+		OOMKilled bool
 		StartedAt time.Time
 	}
 	HostConfig struct {

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-engine/berth/lib/failpoint"
 	"github.com/berth-engine/berth/test/daemon"
 )
 
@@ -25,6 +26,8 @@ const (
 	numberReboot
 	numberDisk
 	numberRun
+	numberMemory
+	numberStart
 )
 
 // begin starts a daemon that has an image.
@@ -225,6 +228,41 @@ func TestRunTellsTheExitCodeThoughTheDaemonDied(t *testing.T) {
 		}
 		if code := exitCode(t, client.Wait()); code != 7 {
 			t.Errorf("%s: exit code %d, want 7; %s", test.name, code, &stderr)
+		}
+	}
+}
+
+// TestRunOutlivesADaemonThatDiesOverTheStart: the answer to the start never comes, and the next daemon is asked for it.
+func TestRunOutlivesADaemonThatDiesOverTheStart(t *testing.T) {
+	t.Parallel()
+	d, bin := begin(t, numberStart)
+	for i, test := range []struct {
+		name, point string
+		args        []string
+		stdout      string
+		code        int
+	}{
+		{"it has started", "start:done", nil, "begin\n", 7},
+		{"it has started, and is removed", "start:done", []string{"--rm"}, "begin\n", 7},
+		{"it has not", "start:before-process", nil, "", 125},
+	} {
+		if err := errors.Join(d.Stop(), d.Start(failpoint.Variable+"="+test.point)); err != nil {
+			t.Fatal(err)
+		}
+		args := append(append([]string{"run", "--name", fmt.Sprintf("over-%d", i)}, test.args...), "busybox", "sh", "-c", "echo begin; exit 7")
+		client := exec.Command(filepath.Join(bin, "berth"), args...)
+		client.Env = append(os.Environ(), "BERTH_HOST="+d.Host())
+		var stdout, stderr bytes.Buffer
+		client.Stdout, client.Stderr = &stdout, &stderr
+		if err := client.Start(); err != nil {
+			t.Fatal(err)
+		}
+		<-d.Died()
+		if err := errors.Join(d.Kill(), d.Start()); err != nil {
+			t.Fatal(err)
+		}
+		if code := exitCode(t, client.Wait()); code != test.code || stdout.String() != test.stdout {
+			t.Errorf("%s: exit code %d and %q, want %d and %q; %s", test.name, code, &stdout, test.code, test.stdout, &stderr)
 		}
 	}
 }

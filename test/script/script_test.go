@@ -2,6 +2,7 @@ package script
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"io"
 	"net/http"
@@ -21,13 +22,32 @@ import (
 )
 
 func TestScripts(t *testing.T) {
+	run(t, testscript.Params{Dir: "testdata"}, 0, "runc")
+}
+
+// TestOtherRuntime has the transcript of another OCI runtime again with crun, where that can work: it refuses hosts whose
+// cgroup v2 has controllers beside those of v1.
+func TestOtherRuntime(t *testing.T) {
+	if _, err := exec.LookPath("crun"); err != nil {
+		t.Skip("crun is not installed")
+	}
+	if mixed, err := os.ReadFile("/sys/fs/cgroup/unified/cgroup.controllers"); err == nil && len(bytes.TrimSpace(mixed)) > 0 {
+		t.Skipf("crun does not take a host with controllers of both versions of cgroups (v2 has %s)", bytes.TrimSpace(mixed))
+	}
+	run(t, testscript.Params{Files: []string{filepath.Join("testdata", "runtime.txtar")}}, 100, "crun")
+}
+
+// run runs transcripts, each with a daemon of its own; their numbers go from first+1 on. other is the program that stands
+// for another OCI runtime.
+func run(t *testing.T, params testscript.Params, first int32, other string) {
 	if os.Getuid() != 0 {
 		t.Skip("containers need root")
 	}
 	bin, base := daemon.Programs(t), daemon.RootFS(t)
 	var number atomic.Int32
+	number.Store(first)
 	testscript.Run(t, testscript.Params{
-		Dir: "testdata",
+		Dir: params.Dir, Files: params.Files,
 		Setup: func(env *testscript.Env) error {
 			d := daemon.New(t, daemon.Options{Bin: bin, Net: 198, Number: int(number.Add(1))})
 			env.Values[daemonKey{}] = d
@@ -37,6 +57,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("BASE", base)
 			env.Setenv("ROOT", d.Root)
+			env.Setenv("OTHER", other)
 			return d.Start()
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){

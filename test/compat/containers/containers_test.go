@@ -3,6 +3,7 @@ package containers
 import (
 	"bufio"
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io"
@@ -12,7 +13,9 @@ import (
 	"testing"
 	"time"
 
+	_ "github.com/lib/pq" // the driver "postgres"
 	"github.com/moby/moby/api/types/container"
+	published "github.com/moby/moby/api/types/network"
 	"github.com/testcontainers/testcontainers-go"
 	"github.com/testcontainers/testcontainers-go/exec"
 	"github.com/testcontainers/testcontainers-go/network"
@@ -68,6 +71,41 @@ func TestRedisIsWaitedFor(t *testing.T) {
 				t.Errorf("the answer is %q", got)
 			}
 		})
+	}
+}
+
+func TestPostgresIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	address := func(host string, port published.Port) string {
+		return fmt.Sprintf("postgres://postgres@%s/postgres?sslmode=disable", net.JoinHostPort(host, port.Port()))
+	}
+	c := run(t, "postgres", testcontainers.WithExposedPorts("5432/tcp"), testcontainers.WithWaitStrategyAndDeadline(patience,
+		wait.ForLog("database system is ready to accept connections"), wait.ForSQL("5432/tcp", "postgres", address)))
+	endpoint, err := c.Endpoint(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("postgres", "postgres://postgres@"+endpoint+"/postgres?sslmode=disable")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	var sum int
+	if _, err := db.Exec("CREATE TABLE ships (length INT)"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Exec("INSERT INTO ships VALUES (10), (32)"); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.QueryRow("SELECT sum(length) FROM ships").Scan(&sum); err != nil || sum != 42 {
+		t.Errorf("%d %v", sum, err)
+	}
+	code, output, err := c.Exec(t.Context(), []string{"psql", "-tAc", "SELECT count(*) FROM ships"}, exec.Multiplexed())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text, err := io.ReadAll(output); err != nil || code != 0 || string(text) != "2\n" {
+		t.Errorf("%d %q %v", code, text, err)
 	}
 }
 

@@ -3,6 +3,7 @@ module github.com/berth-engine/berth/test/compat/containers
 go 1.26.8
 
 require (
+	github.com/lib/pq v1.12.3
 	github.com/moby/moby/api v1.56.1
 	github.com/testcontainers/testcontainers-go v0.45.0
 )
