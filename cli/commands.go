@@ -19,6 +19,7 @@ import (
 	"github.com/berth-engine/berth/cli/network"
 	"github.com/berth-engine/berth/cli/registry"
 	"github.com/berth-engine/berth/cli/session"
+	"github.com/berth-engine/berth/cli/stats"
 	"github.com/berth-engine/berth/cli/system"
 	"github.com/berth-engine/berth/cli/volume"
 )
@@ -49,7 +50,7 @@ func commands(b system.Build) []entry {
 		{"attach", container.NewAttach}, {"create", container.NewCreate}, {"exec", container.NewExec}, {"kill", container.NewKill},
 		{"logs", container.NewLogs}, {"pause", container.NewPause}, {"port", container.NewPort}, {"ps", list("ps")},
 		{"rename", container.NewRename}, {"restart", container.NewRestart}, {"rm", container.NewRemove}, {"run", container.NewRun},
-		{"start", container.NewStart}, {"stats", container.NewStats}, {"stop", container.NewStop}, {"top", container.NewTop},
+		{"start", container.NewStart}, {"stats", stats.New}, {"stop", container.NewStop}, {"top", container.NewTop},
 		{"unpause", container.NewUnpause}, {"update", container.NewUpdate}, {"wait", container.NewWait},
 		{"images", images("images")}, {"history", image.NewHistory}, {"import", image.NewImport}, {"load", image.NewLoad},
 		{"pull", image.NewPull}, {"push", image.NewPush}, {"rmi", removeImage("rmi")}, {"save", image.NewSave}, {"tag", image.NewTag},
@@ -59,7 +60,7 @@ func commands(b system.Build) []entry {
 			files.NewCommit, files.NewCopy, files.NewDiff, files.NewExport,
 			container.NewAttach, container.NewCreate, container.NewExec, container.NewInspect, container.NewKill, container.NewLogs,
 			list("ls", "ps", "list"), container.NewPause, container.NewPort, container.NewPrune, container.NewRename,
-			container.NewRestart, container.NewRemove, container.NewRun, container.NewStart, container.NewStats, container.NewStop,
+			container.NewRestart, container.NewRemove, container.NewRun, container.NewStart, stats.New, container.NewStop,
 			container.NewTop, container.NewUnpause, container.NewUpdate, container.NewWait)},
 		{"image", group("image", "Manage images",
 			build, image.NewHistory, image.NewImport, image.NewInspect, image.NewLoad, images("ls", "list"), image.NewPrune,

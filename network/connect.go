@@ -56,7 +56,7 @@ func (ss *Sandboxes) Connect(ctx context.Context, id core.ContainerID, ref strin
 	if err := failpoint.Hit("connect:before-settle"); err != nil {
 		return core.Endpoint{}, nil, err
 	}
-	if err := sb.tune(e); err != nil {
+	if err := e.tune(sb.ns); err != nil {
 		return core.Endpoint{}, nil, err
 	}
 	if err := sb.settle(ctx); err != nil {

@@ -285,3 +285,19 @@ func (ss *Sandboxes) Rename(_ context.Context, id core.ContainerID, name string)
 	}
 	return nil
 }
+
+// resolvConf is what a container asks before any change for its network: the host's words, the daemon's and its own
+// over them.
+func (s *shared) resolvConf(dns core.HostConfig) files.ResolvConf {
+	servers, search, options := dns.DNS, dns.DNSSearch, dns.DNSOptions
+	if len(servers) == 0 {
+		servers = s.options.DNS
+	}
+	if len(search) == 0 {
+		search = s.options.DNSSearch
+	}
+	if len(options) == 0 {
+		options = s.options.DNSOptions
+	}
+	return s.upstream.Get().Override(slices.Clone(servers), search, options)
+}

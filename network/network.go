@@ -25,6 +25,7 @@ import (
 
 	"github.com/berth-engine/berth/core"
 	"github.com/berth-engine/berth/linux/link"
+	"github.com/berth-engine/berth/network/files"
 	"github.com/berth-engine/berth/network/firewall"
 	"github.com/berth-engine/berth/network/ipam"
 	"github.com/berth-engine/berth/network/ports"
@@ -86,7 +87,7 @@ type shared struct {
 	book     *ports.Book
 	space    *ipam.Space
 	ready    *ready
-	upstream *upstream
+	upstream *files.Upstream
 	hostV6   bool         // the host has IPv6 addresses
 	restored atomic.Bool  // Restore said who runs
 	last     core.Network // the default network as its record has it
@@ -129,7 +130,7 @@ func New(ctx context.Context, options Options) (_ *Organ, err error) {
 	s := &shared{
 		options: options, log: options.Log, names: options.names(), book: ports.NewBook(),
 		networks: map[core.NetworkID]*network{}, sandboxes: map[core.ContainerID]*sandbox{}, making: map[core.NetworkID]*network{},
-		upstream: newUpstream(options.ResolvConf), hostV6: hostHasIPv6(),
+		upstream: files.NewUpstream(options.ResolvConf), hostV6: hostHasIPv6(),
 	}
 	if s.log == nil {
 		s.log = slog.Default()
@@ -138,7 +139,7 @@ func New(ctx context.Context, options Options) (_ *Organ, err error) {
 	if bases == nil {
 		bases = ipam.Defaults()
 	}
-	if s.space, err = ipam.NewSpace(append(bases, privateIPv6(options.Instance))); err != nil {
+	if s.space, err = ipam.NewSpace(append(bases, ipam.Private(options.Instance))); err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(options.Dir, 0o711); err != nil {
@@ -243,18 +244,4 @@ func (o *Organ) close() error {
 func hostHasIPv6() bool {
 	data, err := os.ReadFile("/proc/net/if_inet6")
 	return err == nil && len(data) > 0
-}
-
-// privateIPv6 is a /48 of RFC 4193 that is always the same for a daemon on a machine.
-func privateIPv6(instance string) ipam.Base {
-	machine, err := os.ReadFile("/etc/machine-id")
-	if err != nil {
-		// A machine without an identity has its name.
-		host, _ := os.Hostname()
-		machine = []byte(host)
-	}
-	sum := sha256.Sum256([]byte(strings.TrimSpace(string(machine)) + "/" + instance))
-	ip := [16]byte{0: 0xfd}
-	copy(ip[1:6], sum[:])
-	return ipam.Base{Prefix: netip.PrefixFrom(netip.AddrFrom16(ip), 48), Size: 64}
 }

@@ -75,7 +75,7 @@ func (sb *sandbox) mend(ctx context.Context, outside, inside []link.Interface) e
 	for _, e := range sb.endpoints {
 		if e.index == 0 && e.network.Index != 0 {
 			e.host = newVeth()
-			errs = append(errs, sb.plug(ctx, e), sb.tune(e))
+			errs = append(errs, sb.plug(ctx, e), e.tune(sb.ns))
 			changed = true
 		}
 	}

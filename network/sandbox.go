@@ -271,7 +271,7 @@ func (sb *sandbox) connect(ctx context.Context) error {
 		return err
 	}
 	for _, e := range sb.endpoints {
-		if err := sb.tune(e); err != nil {
+		if err := e.tune(sb.ns); err != nil {
 			return err
 		}
 	}
@@ -296,12 +296,12 @@ func (sb *sandbox) giveAddresses(ctx context.Context, p *place, inside *link.Bat
 
 // tune sets the kernel's settings of one interface that were asked for: net.ipv4.conf.IFNAME.log_martians=1. The
 // engine has checked how they are written.
-func (sb *sandbox) tune(e *endpoint) error {
+func (e *endpoint) tune(ns *os.File) error {
 	list := e.DriverOpts[optSysctls]
 	if list == "" {
 		return nil
 	}
-	return netns.Do(sb.ns, func() error {
+	return netns.Do(ns, func() error {
 		for sysctl := range strings.SplitSeq(list, ",") {
 			name, value, _ := strings.Cut(sysctl, "=")
 			parts := strings.SplitN(name, ".", 5)

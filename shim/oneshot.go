@@ -21,6 +21,7 @@ import (
 
 	"github.com/berth-engine/berth/linux/cgroup"
 	"github.com/berth-engine/berth/shim/filter"
+	"github.com/berth-engine/berth/shim/limits"
 )
 
 // Descriptors of a shim that runs one bundle. What it reports and obeys is described at build.Shim.
@@ -78,7 +79,7 @@ func runStep(bundle, id, cache string, control *os.File, started func() error) (
 	if err != nil {
 		return last, err
 	}
-	if config.Rlimits, err = rlimits(spec.Process.Rlimits); err != nil {
+	if config.Rlimits, err = limits.Rlimits(spec.Process.Rlimits); err != nil {
 		return last, err
 	}
 	process := newProcess("", spec.Process, true).lib

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/berth-engine/berth/shim/launch"
+	"github.com/berth-engine/berth/shim/limits"
 )
 
 // quick runs a container by package launch. Where that can't, or fails in making the first process, the container is
@@ -203,7 +204,7 @@ func (q *quick) Update(r *specs.LinuxResources) error {
 		return q.other.Update(r)
 	}
 	resources := *q.config.Cgroups.Resources
-	merge(&resources, r)
+	limits.Merge(&resources, r)
 	// Devices stay what they are; writing them again would cut the container off for a moment.
 	resources.SkipDevices = true
 	if err := q.cgroup.Set(&resources); err != nil {

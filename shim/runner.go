@@ -14,6 +14,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"github.com/berth-engine/berth/shim/limits"
 	"github.com/berth-engine/berth/shim/wire"
 )
 
@@ -49,7 +50,7 @@ func (c *container) runner(program *wire.Program) (runner, error) {
 		return nil, created{err}
 	}
 	// Rlimits are not a part of specconv: runc sets them on the process.
-	if config.Rlimits, err = rlimits(c.spec.Process.Rlimits); err != nil {
+	if config.Rlimits, err = limits.Rlimits(c.spec.Process.Rlimits); err != nil {
 		return nil, invalid{err}
 	}
 	return newQuick(c, config)
@@ -130,7 +131,7 @@ func (n *native) Update(r *specs.LinuxResources) error {
 	resources := *config.Cgroups.Resources
 	changed.Resources = &resources
 	config.Cgroups = &changed
-	merge(&resources, r)
+	limits.Merge(&resources, r)
 	// Devices stay what they are; writing them again would cut the container off for a moment. libcontainer keeps the
 	// pointer and would refuse every later exec, so that is for this once.
 	resources.SkipDevices = true

@@ -1,6 +1,7 @@
 //go:build cgo
 
-package shim
+// Package limits turns the limits of a specification into those of the libraries.
+package limits
 
 import (
 	"fmt"
@@ -21,7 +22,8 @@ var rlimitNumbers = map[string]int{
 	"RLIMIT_SIGPENDING": unix.RLIMIT_SIGPENDING, "RLIMIT_STACK": unix.RLIMIT_STACK,
 }
 
-func rlimits(list []specs.POSIXRlimit) ([]configs.Rlimit, error) {
+// Rlimits are those of processes.
+func Rlimits(list []specs.POSIXRlimit) ([]configs.Rlimit, error) {
 	limits := make([]configs.Rlimit, 0, len(list))
 	for _, l := range list {
 		number, ok := rlimitNumbers[l.Type]
@@ -33,8 +35,8 @@ func rlimits(list []specs.POSIXRlimit) ([]configs.Rlimit, error) {
 	return limits, nil
 }
 
-// merge changes the limits that are given. The cgroup library takes 0 as "leave it".
-func merge(to *cgroups.Resources, from *specs.LinuxResources) {
+// Merge changes the limits that are given. The cgroup library takes 0 as "leave it".
+func Merge(to *cgroups.Resources, from *specs.LinuxResources) {
 	if m := from.Memory; m != nil {
 		set(&to.Memory, m.Limit)
 		set(&to.MemoryReservation, m.Reservation)

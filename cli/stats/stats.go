@@ -1,4 +1,5 @@
-package container
+// Package stats shows what containers use, live.
+package stats
 
 import (
 	"bytes"
@@ -19,6 +20,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/berth-engine/berth/cli/client"
+	containers "github.com/berth-engine/berth/cli/container"
 	"github.com/berth-engine/berth/cli/format"
 	"github.com/berth-engine/berth/cli/session"
 )
@@ -28,13 +30,13 @@ type measuring struct {
 	format                         string
 }
 
-// NewStats is `stats`.
-func NewStats(s *session.Session) *cobra.Command {
+// New is `stats`.
+func New(s *session.Session) *cobra.Command {
 	var o measuring
 	cmd := &cobra.Command{
 		Use:               "stats [OPTIONS] [CONTAINER...]",
 		Short:             "Display a live stream of container(s) resource usage statistics",
-		ValidArgsFunction: completeContainers(s, -1),
+		ValidArgsFunction: containers.Complete(s, -1),
 		RunE:              func(cmd *cobra.Command, args []string) error { return o.run(cmd.Context(), s, args) },
 	}
 	f := cmd.Flags()
@@ -192,7 +194,7 @@ func (p *panel) follow(ctx context.Context, g *gauge, done func()) error {
 	if p.stream {
 		query.Set("stream", "1")
 	}
-	resp, err := p.api.Send(ctx, client.Request{Method: http.MethodGet, Path: path(g.ref, "stats"), Query: query})
+	resp, err := p.api.Send(ctx, client.Request{Method: http.MethodGet, Path: "/containers/" + url.PathEscape(g.ref) + "/stats", Query: query})
 	if err != nil {
 		return err
 	}

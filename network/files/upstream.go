@@ -1,18 +1,14 @@
-package network
+package files
 
 import (
 	"os"
-	"slices"
 	"sync"
 	"syscall"
 	"time"
-
-	"github.com/berth-engine/berth/core"
-	"github.com/berth-engine/berth/network/files"
 )
 
-// upstream is what the host asks: its resolv.conf, or what is behind the stub that this names.
-type upstream struct {
+// Upstream is what the host asks: its resolv.conf, or what is behind the stub that this names.
+type Upstream struct {
 	mu     sync.Mutex // guards both
 	conf   watched
 	behind watched // path "": a stub is a server like any other
@@ -21,7 +17,7 @@ type upstream struct {
 // watched is a file that is read again when it changed.
 type watched struct {
 	path string
-	conf files.ResolvConf
+	conf ResolvConf
 	last stamp
 }
 
@@ -40,15 +36,17 @@ const (
 	hostConf     = "/etc/resolv.conf"
 )
 
-func newUpstream(path string) *upstream {
+// NewUpstream looks at a file; path empty: /etc/resolv.conf, and where that names the stub of systemd-resolved its own list
+// of servers.
+func NewUpstream(path string) *Upstream {
 	if path != "" {
-		return &upstream{conf: watched{path: path}}
+		return &Upstream{conf: watched{path: path}}
 	}
-	return &upstream{conf: watched{path: hostConf}, behind: watched{path: resolvedConf}}
+	return &Upstream{conf: watched{path: hostConf}, behind: watched{path: resolvedConf}}
 }
 
-// get gives what the files say now. One that is not there says nothing.
-func (u *upstream) get() files.ResolvConf {
+// Get gives what the files say now. One that is not there says nothing.
+func (u *Upstream) Get() ResolvConf {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	conf, _ := u.conf.get()
@@ -61,33 +59,17 @@ func (u *upstream) get() files.ResolvConf {
 }
 
 // get reads the file if it must; false: it is not there.
-func (w *watched) get() (files.ResolvConf, bool) {
+func (w *watched) get() (ResolvConf, bool) {
 	info, err := os.Stat(w.path)
 	if err != nil {
-		w.conf, w.last = files.ResolvConf{}, stamp{}
+		w.conf, w.last = ResolvConf{}, stamp{}
 		return w.conf, false
 	}
 	stat := info.Sys().(*syscall.Stat_t)
 	if now := (stamp{stat.Dev, stat.Ino, info.Size(), info.ModTime(), stat.Ctim}); now != w.last {
 		if data, err := os.ReadFile(w.path); err == nil {
-			w.conf, w.last = files.Parse(data), now
+			w.conf, w.last = Parse(data), now
 		}
 	}
 	return w.conf, true
-}
-
-// resolvConf is what a container asks before any change for its network: the host's words, the daemon's and its own
-// over them.
-func (s *shared) resolvConf(dns core.HostConfig) files.ResolvConf {
-	servers, search, options := dns.DNS, dns.DNSSearch, dns.DNSOptions
-	if len(servers) == 0 {
-		servers = s.options.DNS
-	}
-	if len(search) == 0 {
-		search = s.options.DNSSearch
-	}
-	if len(options) == 0 {
-		options = s.options.DNSOptions
-	}
-	return s.upstream.get().Override(slices.Clone(servers), search, options)
 }
