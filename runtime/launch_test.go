@@ -20,7 +20,7 @@ id; umask; pwd; env; hostname
 grep -E '^(Cap|NoNewPrivs|Seccomp|Groups|Umask|Uid|Gid|SigIgn|SigBlk)' /proc/self/status
 cat /proc/self/limits /proc/self/oom_score_adj /proc/self/setgroups
 cat /proc/self/mountinfo | while read a b c root at rest; do echo "$root $at $rest"; done
-ls -la /dev /dev/pts /proc/self/fd | grep -v ptmx
+ls -la /dev /dev/pts /proc/self/fd 2>/dev/null | grep -v ptmx
 cat /proc/sys/net/ipv4/ip_unprivileged_port_start /proc/sys/kernel/msgmax
 ls /proc/acpi /sys/firmware; head -n 1 /proc/timer_list
 echo > /proc/sys/kernel/msgmax; echo > /sys/kernel/profiling; echo > /ro/x; echo > /rro/x; echo > /x; echo > /memory/x
@@ -141,19 +141,14 @@ func withoutNoise(text string, container core.ContainerID) string {
 // volatile is what differs from one process to the next: times, pipes, the numbers of peer groups.
 var volatile = regexp.MustCompile(`[A-Z][a-z]{2} +\d+ +\d\d:\d\d|pipe:\[\d+\]|master:\d+|/proc/\d+/fd|(upper|work)dir=[^, ]*|total \d+`)
 
-// differing are the lines of a text that another one does not have.
+// differing is where a text parts from another one.
 func differing(text, other string) string {
-	var b strings.Builder
-	have := map[string]bool{}
-	for line := range strings.Lines(other) {
-		have[line] = true
+	lines, others := strings.SplitAfter(text, "\n"), strings.SplitAfter(other, "\n")
+	i := 0
+	for i < len(lines) && i < len(others) && lines[i] == others[i] {
+		i++
 	}
-	for line := range strings.Lines(text) {
-		if !have[line] {
-			b.WriteString(line)
-		}
-	}
-	return b.String()
+	return strings.Join(lines[max(i-1, 0):min(i+4, len(lines))], "")
 }
 
 // TestBothWaysMakeTheSameExec is the same for further processes.

@@ -47,10 +47,17 @@
 #define PROC_MAGIC 0x9fa0
 #define PATH_ROOM 4096
 #define REGISTERS 512
+#define CALL(...) syscall(__VA_ARGS__)
 #define MS_REC_ 16384
 #define MS_BIND_ 4096
 #define MS_SLAVE_ (1 << 19)
 #define MNT_DETACH_ 2
+
+// Go's runtime raises its own limit of open files as far as it may, before anything of ours in Go runs. Processes get the
+// one that the shim was started with, as they do from os/exec.
+static struct rlimit64 files;
+
+__attribute__((constructor)) static void remember_limit(void) { CALL(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &files); }
 
 struct child {
 	const char *memory;
@@ -62,8 +69,6 @@ struct child {
 	int made[REGISTERS]; // a target that was not there before
 	int proc;            // /proc/self/fd of the host
 };
-
-#define CALL(...) syscall(__VA_ARGS__)
 
 static int fd_of(const struct child *c, int from) { return from < 0 ? ~from : c->reg[from]; }
 
@@ -671,6 +676,7 @@ static void __attribute__((noreturn)) walk(struct child *c, int report, char **w
 		o.error = errno;
 		goto failed;
 	}
+	CALL(SYS_prlimit64, 0, RLIMIT_NOFILE, &files, NULL);
 	c->proc = open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	for (int i = 0; i < c->count; i++) {
 		if (perform(c, &c->steps[i], words, env) >= 0)
