@@ -150,11 +150,7 @@ func (sb *sandbox) leave(ctx context.Context, e *endpoint) error {
 	if e.network.zone != nil {
 		e.network.zone.Remove(e.EndpointID)
 	}
-	var batch link.Batch
-	if e.host != "" {
-		batch.Delete(e.host)
-	}
-	err := errors.Join(sb.shared.conn.Apply(ctx, &batch), sb.removeInside(ctx, []*endpoint{e}))
+	err := errors.Join(link.Remove(ctx, e.host), sb.removeInside(ctx, []*endpoint{e}))
 	e.releaseAddresses()
 	sb.shared.mu.Lock()
 	sb.endpoints = slices.DeleteFunc(slices.Clone(sb.endpoints), func(o *endpoint) bool { return o == e })

@@ -151,3 +151,39 @@ func TestAnErrorSaysWhatFailed(t *testing.T) {
 		return nil
 	})
 }
+
+func TestAPairIsRemovedByOneEnd(t *testing.T) {
+	inside(t, func(c *Conn) error {
+		other, err := netns.New(nil)
+		if err != nil {
+			return err
+		}
+		defer other.Close()
+		var b Batch
+		b.AddBridge(Bridge{Name: "br0", MTU: 1500, MAC: net.HardwareAddr{2, 0, 0, 0, 0, 7}})
+		if err := c.Apply(t.Context(), &b); err != nil {
+			return err
+		}
+		br, err := Find("br0")
+		if err != nil {
+			return err
+		}
+		for range 3 {
+			var b Batch
+			b.AddVeth(Veth{Host: "veth0", Peer: "eth0", PeerMAC: net.HardwareAddr{2, 0, 0, 0, 0, 8}, MTU: 1500, Master: br.Index, NS: int(other.Fd())})
+			b.Up("veth0")
+			if err := c.Apply(t.Context(), &b); err != nil {
+				return err
+			}
+			for range 2 { // the second time it is not there
+				if err := Remove(t.Context(), "veth0"); err != nil {
+					return err
+				}
+			}
+			if Exists("veth0") {
+				t.Error("the end that was named is there")
+			}
+		}
+		return Remove(t.Context(), "")
+	})
+}
