@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"time"
 
 	// The rules for devices on cgroup v1 and v2 are a package of their own that has to be linked in.
 	_ "github.com/opencontainers/cgroups/devices"
@@ -81,7 +82,7 @@ func (c *container) start(m *wire.Start, netns *os.File, clients []attachment) (
 	if err != nil {
 		return errors.Join(err, p.abandon())
 	}
-	p.orphans = c.shared.orphans
+	p.orphans, p.at = c.shared.orphans, time.Now()
 	if err := run.Run(p); err != nil {
 		if m.Streams.Terminal {
 			closeClients(clients)
@@ -292,7 +293,7 @@ func (c *container) exec(id core.ExecID, m *wire.Exec, clients []attachment) (*p
 	if !m.Streams.Terminal {
 		p.connect(clients)
 	}
-	p.orphans = c.shared.orphans
+	p.orphans, p.at = c.shared.orphans, time.Now()
 	if err := run.Run(p); err != nil {
 		if m.Streams.Terminal {
 			closeClients(clients)

@@ -37,7 +37,7 @@ type process struct {
 	console *os.File   // the socket on which libcontainer's init sends the master
 	orphans *orphans   // where its number is known as ours until wait
 	pid     int
-	at      time.Time
+	at      time.Time // just before it began: none of its output is older
 	noted   chan struct{} // closed when the daemon knows how it ended
 	once    sync.Once     // of closing noted
 }
@@ -125,7 +125,6 @@ func enlarge(pipe *os.File) {
 // terminal's master is waiting on the console socket. A terminal's output flows after connect.
 func (p *process) running(openStdin bool) error {
 	p.closeChild()
-	p.at = time.Now()
 	if p.console == nil {
 		return nil
 	}
