@@ -37,7 +37,7 @@ type process struct {
 	console *os.File   // the socket on which libcontainer's init sends the master
 	orphans *orphans   // where its number is known as ours until wait
 	pid     int
-	at      time.Time // just before it began: none of its output is older
+	at      time.Time     // just before it began: none of its output is older
 	noted   chan struct{} // closed when the daemon knows how it ended
 	once    sync.Once     // of closing noted
 }
