@@ -77,11 +77,11 @@ func (q *quick) start(p *process) error {
 	if err := q.cgroup.Set(q.config.Cgroups.Resources); err != nil {
 		return err
 	}
-	plan, closePlan, err := launch.Start{ID: string(q.c.id), Config: q.config, Process: about, Cgroups: q.cgroup.GetPaths()}.Plan()
+	plan, err := launch.Start{ID: string(q.c.id), Config: q.config, Process: about, Cgroups: q.cgroup.GetPaths()}.Plan()
 	if err != nil {
 		return err
 	}
-	defer closePlan()
+	defer plan.Close()
 	if err := run(p, plan); err != nil {
 		return err
 	}
@@ -104,11 +104,11 @@ func (q *quick) exec(p *process) error {
 	if q.first == nil {
 		return errGone
 	}
-	plan, closePlan, err := launch.Exec{ID: string(q.c.id), Config: q.config, Process: about, Cgroups: q.cgroup.GetPaths(), First: q.first}.Plan()
+	plan, err := launch.Exec{ID: string(q.c.id), Config: q.config, Process: about, Cgroups: q.cgroup.GetPaths(), First: q.first}.Plan()
 	if err != nil {
 		return executed{err}
 	}
-	defer closePlan()
+	defer plan.Close()
 	if err := run(p, plan); err != nil {
 		return executed{fmt.Errorf("unable to start container process: %w", err)}
 	}

@@ -18,28 +18,20 @@ type Exec struct {
 	First   *os.File // the container's first process (pidfd_open(2))
 }
 
-// Plan works out the steps. close lets go of what is open for them, once the process runs.
-func (e Exec) Plan() (p *Plan, close func(), err error) {
+// Plan works out the steps. The caller closes the plan.
+func (e Exec) Plan() (_ *Plan, err error) {
 	if err := e.Process.check(); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	p = newPlan()
-	var files []*os.File
-	close = func() {
-		for _, f := range files {
-			f.Close()
+	p := newPlan()
+	defer func() {
+		if err != nil {
+			p.Close()
 		}
-	}
-	procs, err := p.enter(e.Cgroups, func(path string, flags int) (*os.File, error) {
-		f, err := os.OpenFile(path, flags, 0)
-		if err == nil {
-			files = append(files, f)
-		}
-		return f, err
-	})
+	}()
+	procs, err := p.enter(e.Cgroups)
 	if err != nil {
-		close()
-		return nil, nil, err
+		return nil, err
 	}
 	p.pids = e.First
 	p.begin(e.Process, procs, e.Config.OomScoreAdj)
@@ -60,9 +52,5 @@ func (e Exec) Plan() (p *Plan, close func(), err error) {
 	if e.Process.Console != nil {
 		p.console(e.Process.Console, e.Process.Rows, e.Process.Columns, false)
 	}
-	if err := p.become(e.Process, e.Config.Umask); err != nil {
-		close()
-		return nil, nil, err
-	}
-	return p, close, nil
+	return p, p.become(e.Process, e.Config.Umask)
 }

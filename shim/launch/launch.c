@@ -48,6 +48,7 @@
 #define PATH_ROOM 4096
 #define REGISTERS 512
 #define CALL(...) syscall(__VA_ARGS__)
+// sys/mount.h has these (mount(2), umount2(2)), but can't be read together with linux/mount.h before glibc 2.37.
 #define MS_REC_ 16384
 #define MS_BIND_ 4096
 #define MS_SLAVE_ (1 << 19)

@@ -34,6 +34,7 @@ type Plan struct {
 	namespaces uint64
 	cgroup     *os.File // where it is born (cgroup v2); nil: in ours
 	pids       *os.File // a process whose PID namespace it is born in; nil: ours, or its own
+	opened     []*os.File
 	list       *list
 	tree       // the steps that are about files and mounts
 	self       // the steps that are about the process
@@ -64,6 +65,23 @@ func newPlan() *Plan {
 	l := new(list)
 	l.memory.WriteByte(0)
 	return &Plan{list: l, tree: tree{l}, self: self{l}}
+}
+
+// keep opens what the new process needs, until Close.
+func (p *Plan) keep(path string, flags int) (*os.File, error) {
+	f, err := os.OpenFile(path, flags, 0)
+	if err == nil {
+		p.opened = append(p.opened, f)
+	}
+	return f, err
+}
+
+// Close lets go of what was opened for the plan, once it was run or given up.
+func (p *Plan) Close() {
+	for _, f := range p.opened {
+		f.Close()
+	}
+	p.opened = nil
 }
 
 // text puts a string into the plan's memory.

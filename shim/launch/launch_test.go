@@ -65,11 +65,11 @@ func TestTheStepsOfAStart(t *testing.T) {
 	if err := Fits(config(), process(t)); err != nil {
 		t.Fatal(err)
 	}
-	p, done, err := Start{ID: "ID", Config: config(), Process: process(t)}.Plan()
+	p, err := Start{ID: "ID", Config: config(), Process: process(t)}.Plan()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer done()
+	defer p.Close()
 	// Which links there are depends on the kernel.
 	got := regexp.MustCompile(`(?m)^link core .*\n`).ReplaceAllString(p.String(), "")
 	path := filepath.Join("testdata", "start.txt")

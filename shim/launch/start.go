@@ -61,35 +61,22 @@ func Fits(c *configs.Config, pr Process) error {
 	return pr.check()
 }
 
-// Plan works out the steps. close lets go of what is open for them, once the process runs.
-func (s Start) Plan() (p *Plan, close func(), err error) {
+// Plan works out the steps. The caller closes the plan.
+func (s Start) Plan() (_ *Plan, err error) {
 	c := s.Config
-	p = newPlan()
-	var files []*os.File
-	close = func() {
-		for _, f := range files {
-			f.Close()
-		}
-	}
+	p := newPlan()
 	defer func() {
 		if err != nil {
-			close()
+			p.Close()
 		}
 	}()
-	keep := func(path string, flags int) (*os.File, error) {
-		f, err := os.OpenFile(path, flags, 0)
-		if err == nil {
-			files = append(files, f)
-		}
-		return f, err
-	}
-	procs, err := p.enter(s.Cgroups, keep)
+	procs, err := p.enter(s.Cgroups)
 	if err != nil {
-		return nil, close, err
+		return nil, err
 	}
 	p.begin(s.Process, procs, c.OomScoreAdj)
-	if err := p.isolate(c, keep); err != nil {
-		return nil, close, err
+	if err := p.isolate(c); err != nil {
+		return nil, err
 	}
 	p.session()
 	if !c.NoNewKeyring {
@@ -98,19 +85,19 @@ func (s Start) Plan() (p *Plan, close func(), err error) {
 	p.named(c)
 	p.sysctls(c)
 	if err := p.root(s); err != nil {
-		return nil, close, err
+		return nil, err
 	}
-	return p, close, p.become(s.Process, c.Umask)
+	return p, p.become(s.Process, c.Umask)
 }
 
 // enter makes the process a member of its cgroups: of version 2 by birth, of version 1 by the files that it gives.
-func (p *Plan) enter(paths map[string]string, keep func(string, int) (*os.File, error)) (procs []*os.File, err error) {
+func (p *Plan) enter(paths map[string]string) (procs []*os.File, err error) {
 	if cgroups.IsCgroup2UnifiedMode() {
-		p.cgroup, err = keep(paths[""], unix.O_PATH|unix.O_DIRECTORY)
+		p.cgroup, err = p.keep(paths[""], unix.O_PATH|unix.O_DIRECTORY)
 		return nil, err
 	}
 	for _, path := range sorted(paths) {
-		f, err := keep(filepath.Join(path, "cgroup.procs"), os.O_WRONLY)
+		f, err := p.keep(filepath.Join(path, "cgroup.procs"), os.O_WRONLY)
 		if err != nil {
 			return nil, err
 		}
@@ -134,19 +121,17 @@ var namespaceFlags = map[configs.NamespaceType]uint64{
 	configs.NEWNET: unix.CLONE_NEWNET,
 }
 
-func (p *Plan) isolate(c *configs.Config, keep func(string, int) (*os.File, error)) error {
+func (p *Plan) isolate(c *configs.Config) error {
 	for _, ns := range c.Namespaces {
-		flag := namespaceFlags[ns.Type]
-		switch {
-		case ns.Path == "":
-			p.namespaces |= flag
-		default:
-			f, err := keep(ns.Path, os.O_RDONLY)
-			if err != nil {
-				return err
-			}
-			p.join(f, flag)
+		if ns.Path == "" {
+			p.namespaces |= namespaceFlags[ns.Type]
+			continue
 		}
+		f, err := p.keep(ns.Path, os.O_RDONLY)
+		if err != nil {
+			return err
+		}
+		p.join(f, namespaceFlags[ns.Type])
 	}
 	if c.Namespaces.Contains(configs.NEWCGROUP) {
 		p.unshare(unix.CLONE_NEWCGROUP)
