@@ -100,6 +100,20 @@ func (sb *sandbox) servers() []dns.Server {
 	return list
 }
 
+// networkServers are the name servers of the first of the sandbox's networks that has some; the caller holds shared.mu.
+func (sb *sandbox) networkServers() []dns.Server {
+	for _, e := range sb.endpoints {
+		if len(e.network.DNS) > 0 && !e.network.Internal {
+			var list []dns.Server
+			for _, ip := range e.network.DNS {
+				list = append(list, dns.Server{Addr: netip.AddrPortFrom(ip, 53), Inside: !ip.IsLoopback()})
+			}
+			return list
+		}
+	}
+	return nil
+}
+
 // splitLink reads name:alias; the alias is the name where there is none.
 func splitLink(l string) (name, alias string) {
 	name, alias, ok := strings.Cut(l, ":")

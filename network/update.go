@@ -5,12 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/netip"
 	"slices"
 
 	"github.com/berth-engine/berth/core"
 	"github.com/berth-engine/berth/linux/link"
-	"github.com/berth-engine/berth/network/dns"
 )
 
 // Use counts the addresses of each subnet.
@@ -137,18 +135,4 @@ func (sb *sandbox) renew(ctx context.Context, n *network) error {
 		}
 	}
 	return sb.settle(ctx)
-}
-
-// networkServers are the name servers of the first of the sandbox's networks that has some; the caller holds shared.mu.
-func (sb *sandbox) networkServers() []dns.Server {
-	for _, e := range sb.endpoints {
-		if len(e.network.DNS) > 0 && !e.network.Internal {
-			var list []dns.Server
-			for _, ip := range e.network.DNS {
-				list = append(list, dns.Server{Addr: netip.AddrPortFrom(ip, 53), Inside: !ip.IsLoopback()})
-			}
-			return list
-		}
-	}
-	return nil
 }

@@ -16,8 +16,8 @@ import (
 // of an exec that failed half way, a dead member of the container's PID namespace, without whose burial its process 1
 // could never end (pid_namespaces(7)).
 type orphans struct {
-	// starting is read-locked while a process is started: that child is libcontainer's, though nobody knows its number
-	// yet. The reaper never waits for it, since a start that hangs would stop all others: whoever ends a start wakes it.
+	// starting is read-locked while a process is started: that child is waited for by who starts it, though
+	// nobody knows its number yet. The reaper never waits for it, since a start that hangs would stop all others: whoever ends a start wakes it.
 	starting sync.RWMutex
 	wake     chan os.Signal // SIGCHLD, or the end of a start
 

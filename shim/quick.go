@@ -15,6 +15,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"github.com/berth-engine/berth/shim/filter"
 	"github.com/berth-engine/berth/shim/launch"
 	"github.com/berth-engine/berth/shim/limits"
 )
@@ -25,8 +26,9 @@ type quick struct {
 	c      *container
 	config *configs.Config
 	cgroup cgroups.Manager
-	other  runner // libcontainer, once the container is its
-	init   handle // the first process
+	filter filter.Program // for all of its processes; empty: none
+	other  runner         // libcontainer, once the container is its
+	init   handle         // the first process
 
 	using sync.RWMutex // read-locked while first is used
 	first *os.File     // the first process (pidfd_open(2)): its number may be another's once it was waited for
@@ -60,14 +62,14 @@ func (q *quick) Run(p *process) error {
 
 // start makes the first process.
 func (q *quick) start(p *process) error {
+	if err := q.makeFilter(); err != nil {
+		return err
+	}
 	about := q.process(p)
 	if err := launch.Fits(q.config, about); err != nil {
 		return err
 	}
 	if err := validate.Validate(q.config); err != nil {
-		return err
-	}
-	if err := q.addFilter(&about); err != nil {
 		return err
 	}
 	// No process yet: it joins the cgroup itself, first of all.
@@ -87,7 +89,9 @@ func (q *quick) start(p *process) error {
 	}
 	fd, err := unix.PidfdOpen(p.pid, 0)
 	if err != nil {
-		return errors.Join(err, unix.Kill(p.pid, unix.SIGKILL))
+		err = errors.Join(err, unix.Kill(p.pid, unix.SIGKILL))
+		p.orphans.forget(p.pid)
+		return err
 	}
 	q.init, q.first = p.handle, os.NewFile(uintptr(fd), "first process")
 	return nil
@@ -95,16 +99,12 @@ func (q *quick) start(p *process) error {
 
 // exec makes a further process.
 func (q *quick) exec(p *process) error {
-	about := q.process(p)
-	if err := q.addFilter(&about); err != nil {
-		return executed{err}
-	}
 	q.using.RLock()
 	defer q.using.RUnlock()
 	if q.first == nil {
 		return errGone
 	}
-	plan, err := launch.Exec{ID: string(q.c.id), Config: q.config, Process: about, Cgroups: q.cgroup.GetPaths(), First: q.first}.Plan()
+	plan, err := launch.Exec{ID: string(q.c.id), Config: q.config, Process: q.process(p), Cgroups: q.cgroup.GetPaths(), First: q.first}.Plan()
 	if err != nil {
 		return executed{err}
 	}
@@ -123,13 +123,14 @@ func run(p *process, plan *launch.Plan) error {
 		end(0)
 		return err
 	}
-	p.pid = pid
 	end(pid)
 	handle, err := os.FindProcess(pid)
 	if err != nil {
-		return errors.Join(err, unix.Kill(pid, unix.SIGKILL))
+		err = errors.Join(err, unix.Kill(pid, unix.SIGKILL))
+		p.orphans.forget(pid) // nobody else will wait for it
+		return err
 	}
-	p.handle = handle
+	p.pid, p.handle = pid, handle
 	return nil
 }
 
@@ -139,7 +140,7 @@ func (q *quick) process(p *process) launch.Process {
 	about := launch.Process{
 		Args: lib.Args, Env: lib.Env, Home: p.home, Cwd: lib.Cwd, UID: lib.UID, GID: lib.GID, Groups: lib.AdditionalGroups,
 		Capabilities: lib.Capabilities, Rlimits: q.config.Rlimits, NoNewPrivileges: *lib.NoNewPrivileges,
-		AppArmor: lib.AppArmorProfile, Console: lib.ConsoleSocket, Rows: lib.ConsoleHeight, Columns: lib.ConsoleWidth,
+		AppArmor: lib.AppArmorProfile, Filter: q.filter.Code, FilterFlags: q.filter.Flags, Console: lib.ConsoleSocket, Rows: lib.ConsoleHeight, Columns: lib.ConsoleWidth,
 	}
 	if about.AppArmor == "" {
 		about.AppArmor = q.config.AppArmorProfile
@@ -156,17 +157,16 @@ func (q *quick) process(p *process) launch.Process {
 	return about
 }
 
-// addFilter gives the process the container's seccomp program.
-func (q *quick) addFilter(about *launch.Process) error {
+// makeFilter has the container's seccomp program ready.
+func (q *quick) makeFilter() error {
 	if q.config.Seccomp == nil {
 		return nil
 	}
 	program, err := q.c.shared.filters.Program(q.config.Seccomp, q.c.cache)
-	if err != nil {
-		return err
+	if err == nil {
+		q.filter = *program
 	}
-	about.Filter, about.FilterFlags = program.Code, program.Flags
-	return nil
+	return err
 }
 
 func (q *quick) Signal(signal unix.Signal) error {

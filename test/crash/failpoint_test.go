@@ -26,34 +26,31 @@ const network = 192
 const firstPort = 21000
 
 func TestTheDaemonDiesAtEveryFailpoint(t *testing.T) {
+	drill{least: 15, scenario: scenario, untrue: untrue}.run(t)
+}
+
+// drill kills the daemon at every failpoint that a scenario passes, starts the next one, and looks.
+type drill struct {
+	first    int    // number of the first of its daemons
+	prefix   string // of the failpoints that are meant; empty: all
+	least    int    // how many there are at least
+	scenario func(d *daemon.Daemon) error
+	untrue   func(d *daemon.Daemon) []string // what is not as it should be after the death
+}
+
+func (dr drill) run(t *testing.T) {
 	bin, rootfs := daemon.Programs(t), daemon.RootFS(t)
-	trace := filepath.Join(t.TempDir(), "names")
-	d := daemon.New(t, daemon.Options{Bin: bin, Net: network})
-	if err := errors.Join(d.Start(failpoint.Variable+"=trace="+trace), d.Import(rootfs, "busybox")); err != nil {
-		t.Fatal(err)
-	}
-	if err := scenario(d); err != nil {
-		t.Fatalf("the scenario fails by itself: %v", err)
-	}
-	learned, err := os.ReadFile(trace)
-	if err != nil {
-		t.Fatal(err)
-	}
-	names := strings.Fields(string(learned))
-	if len(names) < 15 {
-		t.Fatalf("only these failpoints were passed: %s", names)
-	}
-	for i, name := range names {
+	for i, name := range dr.names(t, bin, rootfs) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			d := daemon.New(t, daemon.Options{Bin: bin, Net: network, Number: i + 1})
+			d := daemon.New(t, daemon.Options{Bin: bin, Net: network, Number: dr.first + i + 1})
 			if err := errors.Join(d.Start(), d.Import(rootfs, "busybox"), d.Stop()); err != nil {
 				t.Fatal(err)
 			}
 			if err := d.Start(failpoint.Variable + "=" + name); err != nil {
 				t.Fatal(err)
 			}
-			err := scenario(d)
+			err := dr.scenario(d)
 			select {
 			case <-d.Died():
 			case <-time.After(20 * time.Second):
@@ -62,15 +59,36 @@ func TestTheDaemonDiesAtEveryFailpoint(t *testing.T) {
 			if err := errors.Join(d.Kill(), d.Start()); err != nil {
 				t.Fatalf("after its death: %v", err)
 			}
-			for _, wrong := range untrue(d) {
+			for _, wrong := range dr.untrue(d) {
 				t.Error(wrong)
 			}
 			// What was half made is in nobody's way: the whole scenario works beside it.
-			if err := errors.Join(d.Empty(), scenario(d)); err != nil {
+			if err := errors.Join(d.Empty(), dr.scenario(d)); err != nil {
 				t.Errorf("the scenario after that: %v", err)
 			}
 		})
 	}
+}
+
+// names are the failpoints that the scenario passes when nobody dies.
+func (dr drill) names(t *testing.T, bin, rootfs string) []string {
+	trace := filepath.Join(t.TempDir(), "names")
+	d := daemon.New(t, daemon.Options{Bin: bin, Net: network, Number: dr.first})
+	if err := errors.Join(d.Start(failpoint.Variable+"=trace="+trace), d.Import(rootfs, "busybox")); err != nil {
+		t.Fatal(err)
+	}
+	if err := dr.scenario(d); err != nil {
+		t.Fatalf("the scenario fails by itself: %v", err)
+	}
+	learned, err := os.ReadFile(trace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := slices.DeleteFunc(strings.Fields(string(learned)), func(name string) bool { return !strings.HasPrefix(name, dr.prefix) })
+	if len(names) < dr.least {
+		t.Fatalf("only these failpoints were passed: %s", names)
+	}
+	return names
 }
 
 // scenario does a bit of everything, in order, and gives the first error: that the daemon died, in most runs.

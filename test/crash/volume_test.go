@@ -16,7 +16,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-engine/berth/lib/failpoint"
 	"github.com/berth-engine/berth/test/daemon"
 )
 
@@ -26,44 +25,12 @@ const firstVolume = 100
 // TestVolumesAreTheOldOnesOrTheNewOnes kills the daemon at every failpoint of what happens to volumes. After each death
 // every volume and snapshot holds all of one version of its content, and nothing half made is left.
 func TestVolumesAreTheOldOnesOrTheNewOnes(t *testing.T) {
-	bin, rootfs := daemon.Programs(t), daemon.RootFS(t)
-	trace := filepath.Join(t.TempDir(), "names")
-	d := daemon.New(t, daemon.Options{Bin: bin, Net: network, Number: firstVolume})
-	if err := errors.Join(d.Start(failpoint.Variable+"=trace="+trace), d.Import(rootfs, "busybox"), volumeScenario(d)); err != nil {
-		t.Fatal(err)
-	}
-	learned, err := os.ReadFile(trace)
-	if err != nil {
-		t.Fatal(err)
-	}
-	names := slices.DeleteFunc(strings.Fields(string(learned)), func(name string) bool { return !strings.HasPrefix(name, "volume") })
-	if len(names) < 20 {
-		t.Fatalf("only these failpoints were passed: %s", names)
-	}
-	for i, name := range names {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			d := daemon.New(t, daemon.Options{Bin: bin, Net: network, Number: firstVolume + i + 1})
-			if err := errors.Join(d.Start(), d.Import(rootfs, "busybox"), d.Stop(), d.Start(failpoint.Variable+"="+name)); err != nil {
-				t.Fatal(err)
-			}
-			err := volumeScenario(d)
-			select {
-			case <-d.Died():
-			case <-time.After(20 * time.Second):
-				t.Fatalf("the daemon survives; the scenario: %v", err)
-			}
-			if err := errors.Join(d.Kill(), d.Start()); err != nil {
-				t.Fatalf("after its death: %v", err)
-			}
-			if err := wholeVolumes(d); err != nil {
-				t.Error(err)
-			}
-			if err := errors.Join(d.Empty(), volumeScenario(d)); err != nil {
-				t.Errorf("the scenario after that: %v", err)
-			}
-		})
-	}
+	drill{first: firstVolume, prefix: "volume", least: 20, scenario: volumeScenario, untrue: func(d *daemon.Daemon) []string {
+		if err := wholeVolumes(d); err != nil {
+			return []string{err.Error()}
+		}
+		return nil
+	}}.run(t)
 }
 
 // TestAnImportWhoseClientGoesAway leaves nothing, and an existing volume as it was.
