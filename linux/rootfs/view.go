@@ -297,13 +297,13 @@ func makeTarget(root *os.File, s submount) error {
 		return err
 	}
 	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
-		folder, err := tree.MakeAll(root, s.target)
+		folder, err := tree.MakeAll(root, "/", s.target)
 		if err != nil {
 			return err
 		}
 		return folder.Close()
 	}
-	folder, err := tree.MakeAll(root, path.Dir(s.target))
+	folder, err := tree.MakeAll(root, "/", path.Dir(s.target))
 	if err != nil {
 		return err
 	}

@@ -35,11 +35,12 @@ type Options struct {
 // Owner is a user and a group.
 type Owner struct{ UID, GID int }
 
-// Unpack writes what is in a tar below a folder inside root. Names can't lead out of the folder; symbolic links that are
+// Unpack writes what is in a tar below a folder inside root, which is there: where it is not, also because somebody has
+// just moved it away, the error is fs.ErrNotExist. Names can't lead out of the folder; symbolic links that are
 // in it already lead where they lead for a process whose root that is. What is in the way is replaced, folders are
 // merged. On an error a part may have been unpacked.
 func Unpack(ctx context.Context, root *os.File, folder string, r io.Reader, options Options) error {
-	u := &unpacker{root: root, folder: folder, options: options, buffer: make([]byte, 256<<10)}
+	u := &unpacker{root: root, folder: path.Clean("/" + folder), options: options, buffer: make([]byte, 256<<10)}
 	err := u.all(ctx, &counted{r: r})
 	if u.parent != nil {
 		err = errors.Join(err, u.parent.Close())
@@ -158,7 +159,7 @@ func (u *unpacker) open(name string) (folder *os.File, err error) {
 	if u.parent != nil && u.parentPath == place {
 		return u.parent, nil
 	}
-	opened, err := tree.MakeAll(u.root, place)
+	opened, err := tree.MakeAll(u.root, u.folder, place)
 	if err != nil {
 		return nil, err
 	}

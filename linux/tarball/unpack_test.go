@@ -222,6 +222,22 @@ func TestTarsStayInTheirFolderWhateverTheySay(t *testing.T) {
 	}
 }
 
+// A container that moves the folder away in the middle of a copy would find a new one in its place.
+func TestAFolderThatIsGoneIsNotMadeAgain(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	for _, name := range []string{"f", "a/f"} {
+		err := Unpack(t.Context(), h.top, "/gone", bytes.NewReader(tarOf(t, regular(name, "x"))), Options{})
+		if !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: the error is %v", name, err)
+		}
+	}
+	if got := listing(t, h.root); got != "drwxr-xr-x to" {
+		t.Errorf("there is\n%s", got)
+	}
+	h.untouched()
+}
+
 func TestBrokenTarsAreTheSendersFault(t *testing.T) {
 	t.Parallel()
 	whole := tarOf(t, regular("f", strings.Repeat("x", 4096)))

@@ -164,15 +164,15 @@ func resolve(root *os.File, path string, flags uint64) (*os.File, error) {
 	}
 }
 
-// MakeAll opens a folder by its path inside root and makes what is missing on the way, for the owner root and readable
-// by all.
-func MakeAll(root *os.File, folder string) (*os.File, error) {
+// MakeAll opens a folder by its path inside root and makes what is missing on the way below top, for the owner root and
+// readable by all. top is clean and absolute, as folder's path begins; where it is not there, the error is fs.ErrNotExist.
+func MakeAll(root *os.File, top, folder string) (*os.File, error) {
 	folder = path.Clean("/" + folder)
 	found, err := OpenIn(root, folder)
-	if !errors.Is(err, fs.ErrNotExist) || folder == "/" {
+	if !errors.Is(err, fs.ErrNotExist) || folder == top {
 		return found, err
 	}
-	parent, err := MakeAll(root, path.Dir(folder))
+	parent, err := MakeAll(root, top, path.Dir(folder))
 	if err != nil {
 		return nil, err
 	}
