@@ -46,7 +46,8 @@ demo:
 
 # Berth on a machine with cgroup v2 only; not a part of test, since the machine's processor is emulated.
 vm: build
-	@BIN=$(BIN) test/vm/cgroup2
+	@BIN=$(BIN) test/vm/run cgroup2
+	@BIN=$(BIN) test/vm/run selinux
 
 bench: build
 	@CGO_ENABLED=0 go build -o $(BIN)/berth-bench ./bench

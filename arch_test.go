@@ -48,6 +48,7 @@ github.com/moby/buildkit: build, cli/build
 github.com/tonistiigi/fsutil: build, cli/build
 github.com/opencontainers/runc: shim
 github.com/opencontainers/cgroups: linux, shim
+github.com/opencontainers/selinux: linux
 github.com/moby/swarmkit/v2: swarm
 github.com/distribution/distribution/v3: registry
 github.com/compose-spec/compose-go/v2: compose

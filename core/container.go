@@ -36,6 +36,9 @@ type Container struct {
 	State        State
 	// AppArmorProfile is what its last start confined it with: "unconfined" or a profile; empty: the host has no AppArmor.
 	AppArmorProfile string
+	// ProcessLabel and MountLabel are SELinux's of its processes and of its files; both are empty where SELinux is not in
+	// use, and the first is also when the processes are not confined.
+	ProcessLabel, MountLabel string
 	// StoppedByUser is set by stop and kill and cleared by start: policies "unless-stopped" and "always" ask it.
 	StoppedByUser bool
 }

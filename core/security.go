@@ -21,6 +21,9 @@ const AppArmorProfile = "berth-default"
 // HasAppArmor is how `info` says that the host has AppArmor.
 const HasAppArmor = "name=apparmor"
 
+// HasSELinux is how `info` says that containers have labels of SELinux.
+const HasSELinux = "name=selinux"
+
 // Unconfined is the word for none.
 const Unconfined = "unconfined"
 

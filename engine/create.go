@@ -43,18 +43,23 @@ func (cs *Containers) Create(ctx context.Context, request core.CreateRequest) (c
 	if err := cs.checkReferences(c); err != nil {
 		return "", nil, err
 	}
+	if err := cs.label(c); err != nil {
+		return "", nil, err
+	}
 	b := newBox(c)
 	if err := cs.reserve(b, strings.TrimPrefix(request.Name, "/")); err != nil {
+		cs.unlabel(c)
 		return "", nil, err
 	}
 	// Nobody else may act on it before it is whole.
 	if err := b.op.take(ctx); err != nil {
+		cs.unlabel(c)
 		cs.table.drop(b)
 		return "", nil, err
 	}
 	defer b.op.release()
 	ladder := ladder{name: "create", log: cs.log.With("container", c.ID)}
-	ladder.undo("name", func(context.Context) error { cs.table.drop(b); return nil })
+	ladder.undo("name", func(context.Context) error { cs.unlabel(c); cs.table.drop(b); return nil })
 	if err := ladder.climb(ctx, cs.createSteps(b, image)); err != nil {
 		return "", nil, err
 	}

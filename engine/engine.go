@@ -33,6 +33,7 @@ type Ports struct {
 	Meter       console.Meter
 	Networks    object.NetworkPort
 	Sandboxes   Sandboxes
+	Labels      Labels
 	Volumes     mounts.Volumes
 	VolumeStore object.VolumePort
 	VolumeCopy  object.CopyPort
@@ -99,7 +100,7 @@ func New(ports Ports, options Options) *Engine {
 	execs := newExecs(g)
 	volumes := object.NewVolumes(ports.VolumeStore, containers, hub)
 	images := object.NewImages(ports.ImageStore, containers, hub)
-	g.mounts = &mounts.Mounts{Volumes: ports.Volumes, Objects: volumes, Layers: ports.Layers, Images: ports.Images, Find: g.table.view}
+	g.mounts = &mounts.Mounts{Volumes: ports.Volumes, Objects: volumes, Layers: ports.Layers, Images: ports.Images, Find: g.table.view, Relabel: ports.Labels.Relabel}
 	life := &Lifecycle{ground: g, execs: execs, remove: containers.remove}
 	life.health = health.New(execs.probe, life.healthChanged)
 	containers.life, containers.volumes, containers.execs = life, volumes, execs

@@ -24,6 +24,7 @@ type world struct {
 	sandboxes *enginetest.Sandboxes
 	records   *enginetest.Records
 	layers    *enginetest.Layers
+	labels    *enginetest.Labels
 }
 
 func newWorld(t *testing.T) *world {
@@ -32,15 +33,25 @@ func newWorld(t *testing.T) *world {
 	return boot(t, calls, &enginetest.Records{Calls: calls}, &enginetest.Layers{Calls: calls}, nil)
 }
 
-// boot starts an engine on records and layers that may be those of an earlier one.
+// boot starts an engine on records and layers that may be those of an earlier one, on a host without SELinux.
 func boot(t *testing.T, calls *enginetest.Calls, records *enginetest.Records, layers *enginetest.Layers, survivors []core.Adopted) *world {
 	t.Helper()
+	return bootOn(t, &enginetest.Labels{Calls: calls, Off: true}, calls, records, layers, survivors)
+}
+
+func bootOn(t *testing.T, labels *enginetest.Labels, calls *enginetest.Calls, records *enginetest.Records, layers *enginetest.Layers, survivors []core.Adopted) *world {
+	t.Helper()
+	var facts engine.Facts
+	if !labels.Off {
+		facts.Info.SecurityOptions = []string{core.HasSELinux}
+	}
 	w := &world{
 		calls:     calls,
 		runtime:   &enginetest.Runtime{Calls: calls, Survivors: survivors},
 		sandboxes: &enginetest.Sandboxes{Calls: calls},
 		records:   records,
 		layers:    layers,
+		labels:    labels,
 	}
 	images := enginetest.Images{"busybox": {ID: "sha256:1111", Config: core.Config{Cmd: []string{"sh"}, Env: []string{"PATH=/bin"}}}}
 	volumes := &enginetest.Volumes{Calls: calls}
@@ -48,10 +59,12 @@ func boot(t *testing.T, calls *enginetest.Calls, records *enginetest.Records, la
 		Images: images, ImageStore: images, Layers: w.layers,
 		Runtime: w.runtime, Terminals: w.runtime, Meter: w.runtime,
 		Networks: enginetest.Networks{}, Sandboxes: w.sandboxes,
+		Labels:  w.labels,
 		Volumes: volumes, VolumeStore: volumes,
 		Logs: enginetest.Logs{}, Records: w.records, Journal: &enginetest.Journal{}, Cache: enginetest.Cache{},
 	}, engine.Options{
 		Defaults: define.Defaults{ContainersDir: t.TempDir(), Log: core.LogConfig{Type: "json-file"}, Runtimes: []string{"berth"}},
+		Facts:    facts,
 	})
 	w.runtime.OnExit = w.Lifecycle.Exited
 	if err := w.Restore(context.Background()); err != nil {

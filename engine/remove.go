@@ -99,6 +99,7 @@ func (cs *Containers) remove(ctx context.Context, b *box, options core.RemoveOpt
 			return core.Internal("container %s: remove %s: %w", c.ID, part.name, err)
 		}
 	}
+	cs.unlabel(c)
 	cs.table.drop(b)
 	cs.execs.forget(c.ID)
 	cs.events.Container(c, "destroy", nil)

@@ -35,6 +35,9 @@ func (r *restorer) run(ctx context.Context) error {
 	// From Adopt on the runtime tells of ends: every container must be known by then, and none be taken down before
 	// its network was taken over.
 	for _, c := range records {
+		if err := r.ports.Labels.Keep(c.ProcessLabel); err != nil {
+			r.log.Warn("keep the label of a container", "container", c.ID, "label", c.ProcessLabel, "error", err)
+		}
 		b := newBox(c)
 		if err := b.op.take(ctx); err != nil {
 			return err

@@ -117,6 +117,7 @@ func (r *starting) close() {
 func (r *starting) steps() []step {
 	l, id := r.l, r.b.id
 	return []step{
+		{"labels", r.confine, nil},
 		{"rootfs", r.rootfs, nil},
 		{"volumes", r.volumes, func(ctx context.Context) error { return l.mounts.LetGo(ctx, r.b.View()) }},
 		{"network", r.network, func(ctx context.Context) error { return l.ports.Sandboxes.Close(ctx, id) }},
@@ -151,8 +152,7 @@ func (r *starting) network(ctx context.Context) (err error) {
 		return core.Internal("failed to set up container networking: %w", err)
 	}
 	r.launch.NetNS = r.joined.NS
-	r.showFiles(c.Dir)
-	return nil
+	return r.showFiles(c.Dir)
 }
 
 // borrowNetwork joins another container's namespace and shows its hosts, hostname and resolv.conf.
@@ -165,9 +165,8 @@ func (r *starting) borrowNetwork(ref string) error {
 	if !o.State.Running() {
 		return core.Conflict("cannot join network of a non running container: %s", o.ID)
 	}
-	r.showFiles(o.Dir)
-	if o.Host.NetworkMode == core.NetworkHost {
-		return nil
+	if err := r.showFiles(o.Dir); err != nil || o.Host.NetworkMode == core.NetworkHost {
+		return err
 	}
 	ns, err := os.Open("/proc/" + strconv.Itoa(o.State.PID) + "/ns/net")
 	if err != nil {
@@ -178,16 +177,22 @@ func (r *starting) borrowNetwork(ref string) error {
 }
 
 // showFiles mounts the three files that the network organ wrote, where the user mounts nothing of his own.
-func (r *starting) showFiles(dir string) {
+func (r *starting) showFiles(dir string) error {
 	for _, name := range []string{"resolv.conf", "hostname", "hosts"} {
 		target := "/etc/" + name
 		if slices.ContainsFunc(r.launch.Container.Mounts, func(m core.Mount) bool { return m.Destination == target }) {
 			continue
 		}
+		source := filepath.Join(dir, name)
+		// Containers that share a network share them.
+		if err := r.l.ports.Labels.Relabel(source, r.launch.Container.MountLabel, true); err != nil {
+			return err
+		}
 		r.launch.Mounts = append(r.launch.Mounts, core.FSMount{
-			Type: "bind", Source: filepath.Join(dir, name), Target: target, Options: []string{"rbind", "rprivate"},
+			Type: "bind", Source: source, Target: target, Options: []string{"rbind", "rprivate"},
 		})
 	}
+	return nil
 }
 
 func (r *starting) process(ctx context.Context) error {
@@ -199,26 +204,20 @@ func (r *starting) process(ctx context.Context) error {
 	if r.launch.JoinIPC, err = r.joinPID(c.Host.IpcMode); err != nil {
 		return err
 	}
-	// A host may have got or lost AppArmor since the last start.
-	confined := *c
-	enabled := slices.Contains(r.l.options.Facts.Info.SecurityOptions, core.HasAppArmor)
-	if confined.AppArmorProfile, err = core.Confinement(&c.Host, enabled); err != nil {
-		return err
-	}
-	r.launch.Container = &confined
 	r.launch.Env = define.Environment(c)
 	r.launch.LogPath = c.LogPath
 	started, err := r.l.ports.Runtime.Start(ctx, r.launch)
 	if err != nil {
 		return err
 	}
+	profile := c.AppArmorProfile
 	r.b.Change(func(c *core.Container) {
 		move(c, core.StatusRunning)
 		c.State.PID, c.State.StartedAt = started.PID, started.At
 		c.State.ExitCode, c.State.Error, c.State.OOMKilled = 0, "", false
 		c.State.FinishedAt = time.Time{}
 		c.StoppedByUser = false
-		c.AppArmorProfile = confined.AppArmorProfile
+		c.AppArmorProfile = profile
 		if r.joined.Endpoints != nil {
 			c.Endpoints = define.JoinEndpoints(c.Endpoints, r.joined.Endpoints)
 		}

@@ -128,7 +128,7 @@ func (r *Runtime) execProcess(c *core.Container, exec *core.Exec) (*specs.Proces
 	}
 	return &specs.Process{
 		Terminal: exec.Spec.Tty, Args: exec.Spec.Cmd, Env: exec.Spec.Env, Cwd: cwd,
-		Capabilities: capabilitySets(caps), NoNewPrivileges: sec.NoNewPrivileges, ApparmorProfile: appArmorOf(c),
+		Capabilities: capabilitySets(caps), NoNewPrivileges: sec.NoNewPrivileges, ApparmorProfile: appArmorOf(c), SelinuxLabel: c.ProcessLabel,
 		OOMScoreAdj: &c.Host.OomScoreAdj,
 	}, nil
 }

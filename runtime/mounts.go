@@ -54,13 +54,27 @@ func mountsOf(l core.Launch, h host, sec core.Security) (mounts []specs.Mount, p
 func isPart(m core.FSMount) bool { return len(m.Below) > 0 || m.Subpath != "" }
 
 // partsOf are those mounts, in the order in which mountsOf numbers them.
-func partsOf(mounts []core.FSMount) (parts []wire.Part) {
+func partsOf(mounts []core.FSMount, label string) (parts []wire.Part) {
 	for _, m := range mounts {
 		if isPart(m) {
-			parts = append(parts, wire.Part{Below: m.Below, Source: m.Source, Subpath: m.Subpath})
+			parts = append(parts, wire.Part{Below: labelled(m.Below, label), Source: m.Source, Subpath: m.Subpath})
 		}
 	}
 	return parts
+}
+
+// labelled makes SELinux take all files of layers for a container's, whatever label they have on the disk.
+func labelled(mounts []core.FSMount, label string) []core.FSMount {
+	if label == "" {
+		return mounts
+	}
+	mounts = slices.Clone(mounts)
+	for i, m := range mounts {
+		if m.Type == "overlay" {
+			mounts[i].Options = append(slices.Clip(m.Options), "context="+label)
+		}
+	}
+	return mounts
 }
 
 // userMount is a bind or a tmpfs of the user. A tmpfs is as careful as Docker's unless its options say otherwise.

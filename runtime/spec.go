@@ -57,6 +57,7 @@ func specOf(l core.Launch, h host) (*specs.Spec, error) {
 			CgroupsPath: cgroupPath(c),
 			Sysctl:      sysctlsOf(l),
 			Devices:     h.devices,
+			MountLabel:  c.MountLabel,
 		},
 		Annotations: c.Host.Annotations,
 	}
@@ -110,6 +111,7 @@ func processOf(l core.Launch, h host, sec core.Security) (*specs.Process, error)
 		NoNewPrivileges: sec.NoNewPrivileges,
 		OOMScoreAdj:     &c.Host.OomScoreAdj,
 		ApparmorProfile: appArmorOf(c),
+		SelinuxLabel:    c.ProcessLabel,
 	}
 	p.User.Umask = c.Host.Umask
 	return p, nil

@@ -149,7 +149,7 @@ func (r *Runtime) startMessage(launch core.Launch) (*wire.Message, []*os.File, e
 		return nil, nil, err
 	}
 	start := &wire.Start{
-		Spec: spec, Root: launch.Root, Parts: partsOf(launch.Mounts),
+		Spec: spec, Root: labelled(launch.Root, c.MountLabel), Parts: partsOf(launch.Mounts, c.MountLabel),
 		Who:     wire.Who{User: c.Config.User, Groups: c.Host.GroupAdd},
 		Streams: wire.Streams{Terminal: c.Config.Tty, Height: c.Host.ConsoleSize[0], Width: c.Host.ConsoleSize[1], OpenStdin: c.Config.OpenStdin, StdinOnce: c.Config.StdinOnce},
 		Log:     log, Dir: r.dir(c.ID), Cache: r.cache(),

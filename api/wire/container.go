@@ -32,6 +32,8 @@ func ContainerInspect(view core.ContainerView, version Version) any {
 		Image:           string(c.ImageID),
 		ResolvConfPath:  inside(c.Dir, "resolv.conf"),
 		AppArmorProfile: c.AppArmorProfile,
+		ProcessLabel:    c.ProcessLabel,
+		MountLabel:      c.MountLabel,
 		HostnamePath:    inside(c.Dir, "hostname"),
 		HostsPath:       inside(c.Dir, "hosts"),
 		LogPath:         logPath(c),

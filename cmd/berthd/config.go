@@ -58,6 +58,7 @@ type config struct {
 	LogOpts        map[string]string `json:"log-opts"`
 	DefaultRuntime string            `json:"default-runtime"`
 	Runtimes       runtimeValues     `json:"runtimes"`
+	SELinux        bool              `json:"selinux-enabled"`
 	StorageDriver  string            `json:"storage-driver"`
 	StorageOpts    []string          `json:"storage-opts"`
 	LiveRestore    bool              `json:"live-restore"`
@@ -140,6 +141,7 @@ func (c *config) flags() *pflag.FlagSet {
 	f.StringToStringVar(&c.LogOpts, "log-opt", nil, "option of the log driver: key=value")
 	f.StringVar(&c.DefaultRuntime, "default-runtime", "berth", "OCI runtime of containers that name none")
 	f.Var(&c.Runtimes, "add-runtime", "a further OCI runtime: name=/path/to/program")
+	f.BoolVar(&c.SELinux, "selinux-enabled", false, "give containers labels of SELinux")
 	f.StringVarP(&c.StorageDriver, "storage-driver", "s", "", "overlayfs is what there is")
 	f.StringArrayVar(&c.StorageOpts, "storage-opt", nil, "option of the storage driver: overlay2.size=10G limits the writable layers of containers that name no limit")
 	f.BoolVar(&c.LiveRestore, "live-restore", true, "containers run on without the daemon (always so)")

@@ -14,6 +14,7 @@ import (
 	"github.com/berth-engine/berth/linux/apparmor"
 	"github.com/berth-engine/berth/linux/cgroup"
 	"github.com/berth-engine/berth/linux/host"
+	"github.com/berth-engine/berth/linux/selinux"
 	"github.com/google/uuid"
 )
 
@@ -61,8 +62,14 @@ func facts(ctx context.Context, c *config, log *slog.Logger) (engine.Facts, erro
 			info.SecurityOptions = append(info.SecurityOptions, core.HasAppArmor)
 		}
 	}
+	if c.SELinux && !selinux.Enabled() {
+		log.Warn("containers have no labels: SELinux is not on in this host's kernel")
+	}
 	if machine.Seccomp {
 		info.SecurityOptions = append(info.SecurityOptions, "name=seccomp,profile=builtin")
+	}
+	if c.SELinux && selinux.Enabled() {
+		info.SecurityOptions = append(info.SecurityOptions, core.HasSELinux)
 	}
 	if machine.CgroupV2 {
 		info.SecurityOptions = append(info.SecurityOptions, "name=cgroupns")

@@ -24,6 +24,7 @@ import (
 	"github.com/berth-engine/berth/linux/cgroup"
 	"github.com/berth-engine/berth/linux/quota"
 	"github.com/berth-engine/berth/linux/rootfs"
+	"github.com/berth-engine/berth/linux/selinux"
 	"github.com/berth-engine/berth/logs"
 	"github.com/berth-engine/berth/network"
 	"github.com/berth-engine/berth/runtime"
@@ -98,8 +99,8 @@ func open(ctx context.Context, c *config, h *house, log *slog.Logger) (http.Hand
 		return nil, err
 	}
 	publish := func(event core.Event) { e.Publish(event) }
-	projects := quota.New()
-	images, err := openImages(ctx, c, projects, publish, log)
+	projects, labels := quota.New(), selinux.New(c.SELinux)
+	images, err := openImages(ctx, c, projects, labels, publish, log)
 	if err != nil {
 		return nil, err
 	}
@@ -148,6 +149,7 @@ func open(ctx context.Context, c *config, h *house, log *slog.Logger) (http.Hand
 		Images: catalog, ImageStore: catalog, Layers: images.Layers(),
 		Runtime: processes, Terminals: processes, Meter: processes,
 		Networks: networks.Networks, Sandboxes: networks.Sandboxes,
+		Labels:  labels,
 		Volumes: volumes, VolumeStore: volumes, VolumeCopy: volumes,
 		Logs: reader, Records: records, Journal: journal, Cache: builder,
 		Files: engine.Files{Images: images.Transfers(), Open: openFiles, Ended: filesEnded, Decompress: archive.Decompress, Compress: archive.Compress},
@@ -192,17 +194,25 @@ func api(c *config, kernel string, e *engine.Engine, images *image.Organ, builde
 	})
 }
 
-func openImages(ctx context.Context, c *config, projects *quota.Projects, events func(core.Event), log *slog.Logger) (*image.Organ, error) {
+func openImages(ctx context.Context, c *config, projects *quota.Projects, labels *selinux.Labels, events func(core.Event), log *slog.Logger) (*image.Organ, error) {
 	if size, err := c.layerSize(); err != nil || size > 0 && !c.layerQuota(projects) {
 		return nil, errors.Join(err, errors.New("storage option overlay2.size needs project quotas: the data root on XFS mounted with pquota, or on ext4 with the feature project, mounted with prjquota"))
 	}
-	return image.New(ctx, image.Options{
-		Root: filepath.Join(c.DataRoot, "image"), LayersRoot: filepath.Join(c.DataRoot, "layers"),
+	root, layers := filepath.Join(c.DataRoot, "image"), filepath.Join(c.DataRoot, "layers")
+	organ, err := image.New(ctx, image.Options{
+		Root: root, LayersRoot: layers,
 		Quota:        projects,
 		Registries:   registries(c),
 		MaxDownloads: c.MaxDownloads, MaxUploads: c.MaxUploads,
 		Events: events, Log: log,
 	})
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(labels.Images(root), labels.Images(layers)); err != nil {
+		return nil, errors.Join(err, organ.Close())
+	}
+	return organ, nil
 }
 
 // imagePort is the image organ as the engine sees it.

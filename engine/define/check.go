@@ -66,6 +66,10 @@ func Host(c *core.Container, facts *core.Info) (warnings []string, err error) {
 	if DefaultBridge(host.NetworkMode) && len(host.Links) > 0 {
 		warnings = append(warnings, "Links on the default bridge network are deprecated and will be removed in a future release. Use a custom network instead.")
 	}
+	if sec, err := core.ParseSecurity(host.SecurityOpt); err == nil && !slices.Contains(facts.SecurityOptions, core.HasSELinux) &&
+		slices.ContainsFunc(sec.Labels, func(label string) bool { return label != "disable" }) {
+		warnings = append(warnings, "SELinux is not in use on this daemon. Labels discarded.")
+	}
 	return warnings, nil
 }
 

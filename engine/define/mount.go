@@ -69,7 +69,7 @@ const (
 	modeConsistency
 )
 
-// modes are the options of `-v`. Labels are for SELinux, which is off; consistency is for other systems than Linux.
+// modes are the options of `-v`. Labels are SELinux's; consistency is for other systems than Linux.
 var modes = map[string]int{
 	"rw": modeAccess, "ro": modeAccess, "z": modeLabel, "Z": modeLabel, "nocopy": modeCopy,
 	"private": modePropagation, "rprivate": modePropagation, "shared": modePropagation, "rshared": modePropagation,
@@ -90,6 +90,17 @@ func validMode(mode string) bool {
 		seen[kind] = true
 	}
 	return true
+}
+
+// Labelled says whether what a mount shows gets the label of the container's files (`-v …:z` and `:Z`, and volumes
+// without a word); shared: one that all containers may use.
+func Labelled(m core.Mount) (wanted, shared bool) {
+	for option := range strings.SplitSeq(m.Mode, ",") {
+		if modes[option] == modeLabel {
+			return true, option == "z"
+		}
+	}
+	return m.Type == core.MountVolume, true
 }
 
 // From reads `--volumes-from`: a container and whether its volumes are read-only.

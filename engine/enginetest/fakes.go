@@ -173,6 +173,14 @@ type Runtime struct {
 	mu   sync.Mutex
 	pids map[core.ContainerID]int
 	last int
+	runs map[core.ContainerID]core.Container
+}
+
+// Launched is the container as its last start was asked for.
+func (r *Runtime) Launched(id core.ContainerID) core.Container {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.runs[id]
 }
 
 // Start makes up a process.
@@ -185,6 +193,10 @@ func (r *Runtime) Start(_ context.Context, launch core.Launch) (core.Started, er
 	if r.pids == nil {
 		r.pids = map[core.ContainerID]int{}
 	}
+	if r.runs == nil {
+		r.runs = map[core.ContainerID]core.Container{}
+	}
+	r.runs[launch.Container.ID] = *launch.Container
 	r.last++
 	r.pids[launch.Container.ID] = r.last
 	return core.Started{PID: r.last, At: time.Now()}, nil

@@ -59,6 +59,8 @@ type Mounts struct {
 	Images  Images
 	// Find looks a container up by name, ID or prefix of an ID.
 	Find func(ref string) (*core.Container, error)
+	// Relabel gives what is at a path of the host the label of a container's files (see engine.Labels).
+	Relabel func(path, label string, shared bool) error
 }
 
 // Make makes what a new container's definition asks for, and fills new volumes from the image. With an error come the
@@ -119,6 +121,9 @@ func (m *Mounts) makeVolume(ctx context.Context, c *core.Container, mount *core.
 		return err
 	}
 	mount.Name, mount.Driver, mount.Source = volume.Name, volume.Driver, volume.Mountpoint
+	if mount.Mode == "" && !mount.Anonymous {
+		mount.Mode = "z" // as Docker's inspect shows it
+	}
 	if mount.NoCopy || mount.Subpath != "" {
 		return nil
 	}
@@ -166,7 +171,18 @@ func (m *Mounts) Ready(ctx context.Context, c *core.Container) ([]core.FSMount, 
 			return nil, err
 		}
 	}
-	return m.Look(ctx, c)
+	list, err := m.Look(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	for i, mount := range c.Mounts {
+		if wanted, shared := define.Labelled(mount); wanted {
+			if err := m.Relabel(list[i].Source, c.MountLabel, shared); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return list, nil
 }
 
 // Look is Ready for somebody who wants to see the files of a container that does not start: a bind whose source is gone is

@@ -66,13 +66,23 @@ func Options(options []string) (bits uintptr, propagation []uintptr, data string
 			rest = append(rest, o)
 		}
 	}
-	bits, data = parse(rest)
-	return bits, propagation, data
+	bits, rest = parse(rest)
+	return bits, propagation, join(rest)
 }
 
-// parse splits options into bits and data.
-func parse(options []string) (bits uintptr, data string) {
-	var rest []string
+// join makes the text that mount(2) reads. A label of SELinux may have commas in it.
+func join(options []string) string {
+	options = slices.Clone(options)
+	for i, o := range options {
+		if label, ok := strings.CutPrefix(o, "context="); ok && strings.Contains(label, ",") {
+			options[i] = "context=" + strconv.Quote(label)
+		}
+	}
+	return strings.Join(options, ",")
+}
+
+// parse takes out of options what is a bit.
+func parse(options []string) (bits uintptr, rest []string) {
 	for _, o := range options {
 		flag, ok := flags[o]
 		switch {
@@ -84,7 +94,7 @@ func parse(options []string) (bits uintptr, data string) {
 			bits |= flag.bit
 		}
 	}
-	return bits, strings.Join(rest, ",")
+	return bits, rest
 }
 
 // All makes the mounts of a root file system at target, in order. When one fails, those before it are undone.
@@ -156,8 +166,8 @@ func overlayInPieces(m core.FSMount, bits uintptr, target string) error {
 		return fmt.Errorf("mount overlay at %s: fsopen: %w", target, err)
 	}
 	defer unix.Close(fd)
-	_, data := parse(m.Options)
-	for option := range strings.SplitSeq(data, ",") {
+	_, rest := parse(m.Options)
+	for _, option := range rest {
 		key, value, hasValue := strings.Cut(option, "=")
 		switch {
 		case key == "lowerdir":
