@@ -48,6 +48,7 @@ demo:
 vm: build
 	@BIN=$(BIN) test/vm/run cgroup2
 	@BIN=$(BIN) test/vm/run selinux
+	@BIN=$(BIN) test/vm/run drivers
 
 bench: build
 	@CGO_ENABLED=0 go build -o $(BIN)/berth-bench ./bench

@@ -18,7 +18,7 @@ import (
 const look = `exec 2>&1
 id; umask; pwd; env; hostname
 grep -E '^(Cap|NoNewPrivs|Seccomp|Groups|Umask|Uid|Gid|SigIgn|SigBlk)' /proc/self/status
-cat /proc/self/limits /proc/self/oom_score_adj /proc/self/setgroups
+cat /proc/self/limits /proc/self/oom_score_adj /proc/self/setgroups /proc/self/attr/current
 cat /proc/self/mountinfo | while read a b c root at rest; do echo "$root $at $rest"; done
 ls -la /dev /dev/pts /proc/self/fd 2>/dev/null | grep -v ptmx
 cat /proc/sys/net/ipv4/ip_unprivileged_port_start /proc/sys/kernel/msgmax
@@ -91,6 +91,7 @@ func TestBothWaysMakeTheSameContainer(t *testing.T) {
 		"a command that is nowhere": func(l *core.Launch) { l.Container.Path, l.Container.Args = "nowhere", nil },
 		"a folder as command":       func(l *core.Launch) { l.Container.Path, l.Container.Args = "/etc", nil },
 		"a file that is no program": func(l *core.Launch) { l.Container.Path, l.Container.Args = "/etc/plain", nil },
+		"labels":                    labels,
 	} {
 		t.Run(name, func(t *testing.T) {
 			quick, slow := b.seen(t, set, "ro"), b.seen(t, set, "tmpcopyup")
@@ -98,6 +99,13 @@ func TestBothWaysMakeTheSameContainer(t *testing.T) {
 				t.Errorf("made by the launch:\n%s\nmade by libcontainer:\n%s", differing(quick, slow), differing(slow, quick))
 			}
 		})
+	}
+}
+
+// labels are those of SELinux, where that is on (test/vm has such a machine).
+func labels(l *core.Launch) {
+	if _, err := os.Stat("/sys/fs/selinux/enforce"); err == nil {
+		l.Container.ProcessLabel, l.Container.MountLabel = "system_u:system_r:container_t:s0:c5,c6", "system_u:object_r:container_file_t:s0:c5,c6"
 	}
 }
 
@@ -177,6 +185,7 @@ func TestBothWaysMakeTheSameExec(t *testing.T) {
 			h.SecurityOpt, h.CapDrop, h.ReadonlyRootfs, h.OomScoreAdj, h.Umask = []string{"no-new-privileges"}, []string{"ALL"}, true, 55, &umask
 			h.Ulimits = []core.Ulimit{{Name: "nofile", Soft: 123, Hard: 456}}
 		}, core.ExecSpec{}},
+		"of a container with labels": {labels, core.ExecSpec{}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			seen := func(option string) string {

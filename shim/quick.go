@@ -142,6 +142,9 @@ func (q *quick) process(p *process) launch.Process {
 		Capabilities: lib.Capabilities, Rlimits: q.config.Rlimits, NoNewPrivileges: *lib.NoNewPrivileges,
 		AppArmor: lib.AppArmorProfile, Filter: q.filter.Code, FilterFlags: q.filter.Flags, Console: lib.ConsoleSocket, Rows: lib.ConsoleHeight, Columns: lib.ConsoleWidth,
 	}
+	if about.SELinux = lib.Label; about.SELinux == "" {
+		about.SELinux = q.config.ProcessLabel
+	}
 	if about.AppArmor == "" {
 		about.AppArmor = q.config.AppArmorProfile
 	}

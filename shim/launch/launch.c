@@ -262,7 +262,7 @@ static int step_rdonly(const char *path)
 	return close(copy);
 }
 
-static int step_mask(const char *path)
+static int step_mask(const char *path, const char *label)
 {
 	int at = open(path, O_PATH | O_CLOEXEC);
 	if (at < 0)
@@ -276,6 +276,7 @@ static int step_mask(const char *path)
 		if (fs < 0 || CALL(SYS_fsconfig, fs, FSCONFIG_SET_STRING, "source", "tmpfs", 0) < 0 ||
 		    CALL(SYS_fsconfig, fs, FSCONFIG_SET_STRING, "nr_blocks", "1", 0) < 0 ||
 		    CALL(SYS_fsconfig, fs, FSCONFIG_SET_STRING, "nr_inodes", "1", 0) < 0 ||
+		    (label && CALL(SYS_fsconfig, fs, FSCONFIG_SET_STRING, "context", label, 0) < 0) ||
 		    CALL(SYS_fsconfig, fs, FSCONFIG_SET_FLAG, "ro", 0, 0) < 0 ||
 		    CALL(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, 0, 0, 0) < 0)
 			return -1;
@@ -292,6 +293,14 @@ static int step_mask(const char *path)
 		return -1;
 	close(at);
 	return close(mask);
+}
+
+static int step_label(int mount, const char *label, size_t length)
+{
+	int top = CALL(SYS_openat, mount, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (top < 0 || CALL(SYS_fsetxattr, top, "security.selinux", label, length, 0) < 0)
+		return -1;
+	return close(top);
 }
 
 // Root may go where the user may not, and (on a network file system) the other way round: who first fails is tried again.
@@ -622,7 +631,9 @@ static int perform(struct child *c, const struct step *s, char **words, char **e
 	case STEP_RDONLY:
 		return step_rdonly(a);
 	case STEP_MASK:
-		return step_mask(a);
+		return step_mask(a, s->b ? b : NULL);
+	case STEP_LABEL:
+		return step_label(fd, a, s->n);
 	case STEP_CHDIR:
 		return step_chdir(c, a, (int)s->x);
 	case STEP_INSIDE:

@@ -37,7 +37,8 @@ enum {
 	STEP_NULL,       // standard streams that are /dev/null of the host become that of the container
 	STEP_MKDIRS,     // a and the folders above it
 	STEP_RDONLY,     // a, if it is there, can't be written any more
-	STEP_MASK,       // a, if it is there, shows nothing any more
+	STEP_MASK,       // a, if it is there, shows nothing any more; a folder has the label b of SELinux
+	STEP_LABEL,      // what the mount from shows has the label a (n bytes) of SELinux
 	STEP_CHDIR,      // to a; where that is not allowed it is tried again, with x, as the user
 	STEP_INSIDE,     // the working directory is below the root
 	STEP_STDIO,      // descriptors x, y and n become 0, 1, 2

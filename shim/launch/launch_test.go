@@ -93,7 +93,6 @@ func TestWhatIsLibcontainers(t *testing.T) {
 		"the host's processes":    func(c *configs.Config, _ *Process) { c.Namespaces.Remove(configs.NEWPID) },
 		"mapped users":            func(c *configs.Config, _ *Process) { c.Namespaces.Add(configs.NEWUSER, "") },
 		"hooks":                   func(c *configs.Config, _ *Process) { c.Hooks = configs.Hooks{configs.Prestart: {configs.FuncHook{}}} },
-		"a label":                 func(c *configs.Config, _ *Process) { c.ProcessLabel = "x" },
 		"a shared root":           func(c *configs.Config, _ *Process) { c.RootPropagation = unix.MS_SHARED | unix.MS_REC },
 		"a mount over the root":   func(c *configs.Config, _ *Process) { c.Mounts[3].Destination = "/x/.." },
 		"a mount into /proc":      func(c *configs.Config, _ *Process) { c.Mounts[3].Destination = "/proc/./self" },

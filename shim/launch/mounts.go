@@ -64,14 +64,14 @@ func fits(m *configs.Mount) error {
 	return nil
 }
 
-// mountOne makes a mount complete and attaches it.
-func (p *Plan) mountOne(root register, m *configs.Mount, paths map[string]string) (register, error) {
+// mountOne makes a mount complete and attaches it. Its files have the label, when there is one, as with runc.
+func (p *Plan) mountOne(root register, m *configs.Mount, label string, paths map[string]string) (register, error) {
 	at := path.Clean("/" + m.Destination)
 	switch {
 	case m.Device == "bind":
 		return p.bind(root, m, at)
 	case m.Device == "cgroup" && !cgroups.IsCgroup2UnifiedMode():
-		return p.hierarchies(root, m, at, paths)
+		return p.hierarchies(root, m, at, label, paths)
 	}
 	kind := folder
 	if m.Device == "proc" || m.Device == "sysfs" {
@@ -100,10 +100,16 @@ func (p *Plan) mountOne(root register, m *configs.Mount, paths map[string]string
 			p.flag(fs, name)
 		}
 	}
+	if label != "" && (device == "tmpfs" || device == "devpts") {
+		p.option(fs, "context", label)
+	}
 	if flags&unix.MS_RDONLY != 0 {
 		p.flag(fs, "ro")
 	}
 	mount := p.mount(fs, attributes(flags))
+	if label != "" && device == "mqueue" {
+		p.label(mount, label)
+	}
 	p.spread(mount, m.PropagationFlags)
 	p.move(mount, target)
 	return mount, nil
@@ -148,9 +154,9 @@ func (p *Plan) spread(mount register, list []int) {
 }
 
 // hierarchies shows the container's cgroups of version 1, each under its controllers' names, in a folder of memory.
-func (p *Plan) hierarchies(root register, m *configs.Mount, at string, paths map[string]string) (register, error) {
+func (p *Plan) hierarchies(root register, m *configs.Mount, at, label string, paths map[string]string) (register, error) {
 	const careful = unix.MS_NOEXEC | unix.MS_NOSUID | unix.MS_NODEV
-	dir, err := p.mountOne(root, &configs.Mount{Device: "tmpfs", Source: "tmpfs", Destination: at, Flags: careful, Data: "mode=755", PropagationFlags: m.PropagationFlags}, nil)
+	dir, err := p.mountOne(root, &configs.Mount{Device: "tmpfs", Source: "tmpfs", Destination: at, Flags: careful, Data: "mode=755", PropagationFlags: m.PropagationFlags}, label, nil)
 	if err != nil {
 		return dir, err
 	}

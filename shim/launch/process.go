@@ -27,6 +27,7 @@ type Process struct {
 	Rlimits         []configs.Rlimit
 	NoNewPrivileges bool
 	AppArmor        string
+	SELinux         string // label
 	// Filter is a seccomp program, FilterFlags those of seccomp(2); nil: none.
 	Filter      []byte
 	FilterFlags uint32
@@ -55,7 +56,8 @@ func (pr Process) check() error {
 	return nil
 }
 
-// begin is what every process does first, in the cgroup (of version 1) that procs are the files of.
+// begin is what every process does first, in the cgroup (of version 1) that procs are the files of. What confines it is
+// said here, where /proc is the host's.
 func (p *Plan) begin(pr Process, procs []*os.File, oomScoreAdj *int) {
 	for _, f := range procs {
 		p.write(f, "0")
@@ -65,6 +67,10 @@ func (p *Plan) begin(pr Process, procs []*os.File, oomScoreAdj *int) {
 	}
 	if pr.AppArmor != "" {
 		p.file(appArmorFile(), "exec "+pr.AppArmor)
+	}
+	if pr.SELinux != "" {
+		p.file("/proc/self/attr/exec", pr.SELinux)
+		p.file("/proc/self/attr/keycreate", pr.SELinux)
 	}
 	if pr.Console == nil {
 		p.stdio(pr.Stdin, pr.Stdout, pr.Stderr)

@@ -42,7 +42,7 @@ func Fits(c *configs.Config, pr Process) error {
 	case c.RootPropagation&unix.MS_SHARED != 0:
 		return unsupported("a shared root")
 	case c.NoPivotRoot, len(c.Networks)+len(c.Routes)+len(c.NetDevices) > 0, c.IntelRdt != nil, c.MemoryPolicy != nil, c.Scheduler != nil,
-		c.IOPriority != nil, c.Personality != nil, c.ExecCPUAffinity != nil, c.MountLabel != "", c.ProcessLabel != "":
+		c.IOPriority != nil, c.Personality != nil, c.ExecCPUAffinity != nil:
 		return unsupported("rare settings")
 	}
 	for _, hooks := range c.Hooks {
@@ -168,7 +168,7 @@ func (p *Plan) root(s Start) error {
 	root := p.open(c.Rootfs, unix.O_DIRECTORY)
 	var late []register
 	for _, m := range c.Mounts {
-		mount, err := p.mountOne(root, m, s.Cgroups)
+		mount, err := p.mountOne(root, m, c.MountLabel, s.Cgroups)
 		if err != nil {
 			return err
 		}
@@ -204,7 +204,7 @@ func (p *Plan) root(s Start) error {
 	seen := map[string]bool{}
 	for _, hidden := range c.MaskPaths {
 		if !seen[path.Clean(hidden)] {
-			p.mask(hidden)
+			p.mask(hidden, c.MountLabel)
 		}
 		seen[path.Clean(hidden)] = true
 	}

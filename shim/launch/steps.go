@@ -136,8 +136,16 @@ func (t tree) readOnly(path string) {
 	t.add(C.struct_step{code: C.STEP_RDONLY, a: t.text(path)}, "read-only %s", path)
 }
 
-func (t tree) mask(path string) {
-	t.add(C.struct_step{code: C.STEP_MASK, a: t.text(path)}, "mask %s", path)
+func (t tree) mask(path, label string) {
+	s := C.struct_step{code: C.STEP_MASK, a: t.text(path)}
+	if label != "" {
+		s.b = t.text(label)
+	}
+	t.add(s, "mask %s", path)
+}
+
+func (t tree) label(mount register, label string) {
+	t.add(C.struct_step{code: C.STEP_LABEL, from: C.int32_t(mount), a: t.text(label), n: C.uint32_t(len(label))}, "  label %s", label)
 }
 
 func (s self) chdir(path string, again bool) {
