@@ -307,6 +307,10 @@ func TestMountedVolumes(t *testing.T) {
 	if _, err := vs.Mount(t.Context(), "broken", "c1"); err == nil || !strings.Contains(err.Error(), "failed to mount local volume: mount") {
 		t.Errorf("a missing device gives %v", err)
 	}
+	create(t, vs, core.Volume{Name: "secret", Options: map[string]string{"type": "nosuch", "device": "//127.0.0.1/x", "o": "username=me,password=swordfish,rw"}})
+	if _, err := vs.Mount(t.Context(), "secret", "c1"); err == nil || strings.Contains(err.Error(), "swordfish") || !strings.Contains(err.Error(), "username=me,password=********") {
+		t.Errorf("a mount with a password gives %v", err)
+	}
 }
 
 // image makes the layers of a root file system: in the lower one what an image has, in the upper one a change.

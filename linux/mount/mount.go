@@ -153,9 +153,22 @@ func failed(source, target string, bits uintptr, data string, err error) error {
 		what += ", flags: 0x" + strconv.FormatUint(uint64(bits), 16)
 	}
 	if data != "" && source != "overlay" {
-		what += ", data: " + data
+		what += ", data: " + withoutSecrets(data)
 	}
 	return fmt.Errorf("mount %s: %w", what, err)
+}
+
+// secrets are the options of mount.cifs(8) that nobody else is to read.
+var secrets = []string{"password", "password2", "pass"}
+
+func withoutSecrets(data string) string {
+	options := strings.Split(data, ",")
+	for i, option := range options {
+		if key, _, ok := strings.Cut(option, "="); ok && slices.Contains(secrets, key) {
+			options[i] = key + "=********"
+		}
+	}
+	return strings.Join(options, ",")
 }
 
 // overlayInPieces mounts an overlay whose options do not fit into the one page that mount(2) reads: each option is
