@@ -69,7 +69,7 @@ func TestAnswersAreShownAsEachVersionDoes(t *testing.T) {
 		{"image-list", func(v Version) any { return ImageList([]core.ImageUsage{goldenImage(), {}}, v, false) }, &[]image.Summary{}},
 		{"image-list-manifests", func(v Version) any { return ImageList([]core.ImageUsage{goldenImage()}, v, true) }, &[]image.Summary{}},
 		{"image-history", func(Version) any { return ImageHistory([]core.ImageHistory{filled[core.ImageHistory](), {}}) }, &[]image.HistoryResponseItem{}},
-		{"network-inspect", func(v Version) any { return NetworkInspect(filled[core.NetworkView](), v) }, &network.Inspect{}},
+		{"network-inspect", func(v Version) any { return NetworkInspect(filled[core.NetworkView](), v) }, &inspectedNetwork{}},
 		{"network-list", func(v Version) any { return NetworkList([]core.NetworkView{filled[core.NetworkView](), {}}, v) }, &[]network.Summary{}},
 		{"volume-list", func(Version) any { return VolumeList([]core.Volume{filled[core.Volume](), {}}) }, &volume.ListResponse{}},
 		{"event", func(v Version) any { shape, _ := Event(filled[core.Event](), v); return shape }, &events.Message{}},

@@ -93,6 +93,12 @@ func poolFrom(c network.IPAMConfig) core.IPPool {
 	return core.IPPool{Subnet: c.Subnet, Range: c.IPRange, Gateway: c.Gateway, Aux: c.AuxAddress}
 }
 
+// inspectedNetwork is Docker's shape and, beside it, what `network update` can give a network.
+type inspectedNetwork struct {
+	network.Inspect
+	DNS []netip.Addr `json:",omitempty"`
+}
+
 // NetworkInspect shows a network with who is in it (GET /networks/{id}).
 // From 1.52 on it says how the addresses are used.
 func NetworkInspect(view core.NetworkView, version Version) any {
@@ -116,7 +122,7 @@ func NetworkInspect(view core.NetworkView, version Version) any {
 			IPv6Address: a.AddressIPv6,
 		}
 	}
-	return shape
+	return inspectedNetwork{shape, view.Network.DNS}
 }
 
 // NetworkList shows networks (GET /networks). Until 1.51 each has an empty set of containers.
