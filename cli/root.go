@@ -7,10 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -32,8 +29,7 @@ type Options struct {
 // Run runs one command and gives the exit code.
 func Run(ctx context.Context, o Options) int {
 	s := session.New(o.In, o.Out, o.Err, o.Version)
-	ctx, stop := watchInterrupts(ctx, s)
-	defer stop()
+	defer s.Unwatch()
 	defer func() {
 		if err := s.In.Restore(); err != nil {
 			fmt.Fprintln(o.Err, err)
@@ -44,44 +40,11 @@ func Run(ctx context.Context, o Options) int {
 	root.SetIn(o.In)
 	root.SetOut(o.Out)
 	root.SetErr(o.Err)
-	return report(ctx, o.Err, root.ExecuteContext(ctx))
-}
-
-// watchInterrupts ends the context at the first interrupt. Who sends three wants out, whatever the command thinks of it:
-// a container that ignores them runs on without us.
-func watchInterrupts(ctx context.Context, s *session.Session) (context.Context, func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	arrived := make(chan os.Signal, 3)
-	over := make(chan struct{})
-	signal.Notify(arrived, os.Interrupt, syscall.SIGTERM)
-	go func() {
-		for count := 1; ; count++ {
-			select {
-			case <-over:
-				return
-			case <-arrived:
-				cancel()
-			}
-			if count < 3 {
-				continue
-			}
-			err := s.In.Restore()
-			fmt.Fprintln(s.Err, "\ngot 3 SIGTERM/SIGINTs, forcefully exiting")
-			if err != nil {
-				fmt.Fprintln(s.Err, err)
-			}
-			os.Exit(1)
-		}
-	}()
-	return ctx, func() {
-		signal.Stop(arrived)
-		close(over)
-		cancel()
-	}
+	return report(s, o.Err, root.ExecuteContext(ctx))
 }
 
 // report prints an error, if there is something to say, and finds the exit code.
-func report(ctx context.Context, out io.Writer, err error) int {
+func report(s *session.Session, out io.Writer, err error) int {
 	if err == nil {
 		return 0
 	}
@@ -92,7 +55,7 @@ func report(ctx context.Context, out io.Writer, err error) int {
 		}
 		return exit.Code
 	}
-	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+	if s.Interrupted() && errors.Is(err, context.Canceled) {
 		return 130
 	}
 	fmt.Fprintln(out, err)
@@ -114,7 +77,7 @@ func newRoot(s *session.Session, o Options) *cobra.Command {
 			return cmd.Help()
 		},
 		Args:              cobra.ArbitraryArgs,
-		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false, DisableDescriptions: true},
+		CompletionOptions: cobra.CompletionOptions{DisableDescriptions: true},
 	}
 	root.SetVersionTemplate("Berth version {{.Version}}\n")
 	root.SetFlagErrorFunc(flagError)
@@ -126,8 +89,15 @@ func newRoot(s *session.Session, o Options) *cobra.Command {
 	globalFlags(root.Flags(), s)
 	root.PersistentPreRun = func(cmd *cobra.Command, _ []string) {
 		s.Flags.TLSVerifySet = root.Flags().Changed("tlsverify")
+		if _, brief := cmd.Annotations["brief"]; !brief {
+			cmd.SetContext(s.Watch(cmd.Context()))
+		}
 	}
 	addCommands(root, s, o)
+	// The command for completions, which is large, is wanted by itself and in the list of all.
+	if found, _, err := root.Find(o.Args); err == nil && found != root {
+		root.CompletionOptions.DisableDefaultCmd = true
+	}
 	if err := root.RegisterFlagCompletionFunc("context", completeContexts(s)); err != nil {
 		panic(err) // the flag is declared above
 	}

@@ -16,6 +16,7 @@ import (
 func verb(s *session.Session, use, short string, do func(ctx context.Context, api *client.Client, name string) error) *cobra.Command {
 	return &cobra.Command{
 		Use:               use,
+		Annotations:       session.Brief,
 		Short:             short,
 		Args:              session.AtLeast(1),
 		ValidArgsFunction: completeContainers(s, -1),
@@ -128,6 +129,7 @@ func NewRemove(s *session.Session) *cobra.Command {
 func NewRename(s *session.Session) *cobra.Command {
 	return &cobra.Command{
 		Use:               "rename CONTAINER NEW_NAME",
+		Annotations:       session.Brief,
 		Short:             "Rename a container",
 		Args:              session.Exactly(2),
 		ValidArgsFunction: completeContainers(s, 1),

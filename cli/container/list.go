@@ -42,6 +42,7 @@ func NewList(s *session.Session, name string, aliases ...string) *cobra.Command 
 	var o listing
 	cmd := &cobra.Command{
 		Use:               name + " [OPTIONS]",
+		Annotations:       session.Brief,
 		Short:             "List containers",
 		Aliases:           aliases,
 		Args:              session.None,

@@ -23,6 +23,7 @@ import (
 func NewTop(s *session.Session) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:               "top CONTAINER [ps OPTIONS]",
+		Annotations:       session.Brief,
 		Short:             "Display the running processes of a container",
 		Args:              session.AtLeast(1),
 		ValidArgsFunction: completeContainers(s, 1),
@@ -74,6 +75,7 @@ func NewInspect(s *session.Session) *cobra.Command {
 	var asJSON, size bool
 	cmd := &cobra.Command{
 		Use:               "inspect [OPTIONS] CONTAINER [CONTAINER...]",
+		Annotations:       session.Brief,
 		Short:             "Display detailed information on one or more containers",
 		Args:              session.AtLeast(1),
 		ValidArgsFunction: completeContainers(s, -1),
@@ -99,6 +101,7 @@ func NewInspect(s *session.Session) *cobra.Command {
 func NewPort(s *session.Session) *cobra.Command {
 	return &cobra.Command{
 		Use:               "port CONTAINER [PRIVATE_PORT[/PROTO]]",
+		Annotations:       session.Brief,
 		Short:             "List port mappings or a specific mapping for the container",
 		Args:              session.Between(1, 2),
 		ValidArgsFunction: completeContainers(s, 1),

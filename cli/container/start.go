@@ -23,6 +23,7 @@ func NewStart(s *session.Session) *cobra.Command {
 	var o starting
 	cmd := &cobra.Command{
 		Use:               "start [OPTIONS] CONTAINER [CONTAINER...]",
+		Annotations:       session.Brief,
 		Short:             "Start one or more stopped containers",
 		Args:              session.AtLeast(1),
 		ValidArgsFunction: completeContainers(s, -1),
@@ -37,7 +38,7 @@ func NewStart(s *session.Session) *cobra.Command {
 			if len(args) > 1 {
 				return errors.New("you cannot start and attach multiple containers at once")
 			}
-			return o.foreground(cmd.Context(), s, api, args[0])
+			return o.foreground(s.Watch(cmd.Context()), s, api, args[0])
 		},
 	}
 	f := cmd.Flags()

@@ -33,6 +33,7 @@ func NewUpdate(s *session.Session) *cobra.Command {
 	o.memorySwap.Unlimited = true
 	cmd := &cobra.Command{
 		Use:               "update [OPTIONS] CONTAINER [CONTAINER...]",
+		Annotations:       session.Brief,
 		Short:             "Update configuration of one or more containers",
 		Args:              session.AtLeast(1),
 		ValidArgsFunction: completeContainers(s, -1),

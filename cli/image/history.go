@@ -24,6 +24,7 @@ func NewHistory(s *session.Session) *cobra.Command {
 	var o history
 	cmd := &cobra.Command{
 		Use:               "history [OPTIONS] IMAGE",
+		Annotations:       session.Brief,
 		Short:             "Show the history of an image",
 		Args:              session.Exactly(1),
 		ValidArgsFunction: session.CompleteImages(s, 1),

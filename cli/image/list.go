@@ -38,6 +38,7 @@ func NewList(s *session.Session, name string, aliases ...string) *cobra.Command 
 	var o listing
 	cmd := &cobra.Command{
 		Use:               name + " [OPTIONS] [REPOSITORY[:TAG]]",
+		Annotations:       session.Brief,
 		Short:             "List images",
 		Aliases:           aliases,
 		Args:              session.AtMost(1),

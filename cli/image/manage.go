@@ -23,6 +23,7 @@ import (
 func NewTag(s *session.Session) *cobra.Command {
 	return &cobra.Command{
 		Use:               "tag SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]",
+		Annotations:       session.Brief,
 		Short:             "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE",
 		Args:              session.Exactly(2),
 		ValidArgsFunction: session.CompleteImages(s, 2),
@@ -50,6 +51,7 @@ func NewRemove(s *session.Session, name string, aliases ...string) *cobra.Comman
 	var platforms option.List
 	cmd := &cobra.Command{
 		Use:               name + " [OPTIONS] IMAGE [IMAGE...]",
+		Annotations:       session.Brief,
 		Short:             "Remove one or more images",
 		Aliases:           aliases,
 		Args:              session.AtLeast(1),
@@ -138,6 +140,7 @@ func NewInspect(s *session.Session) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:               "inspect [OPTIONS] IMAGE [IMAGE...]",
+		Annotations:       session.Brief,
 		Short:             "Display detailed information on one or more images",
 		Args:              session.AtLeast(1),
 		ValidArgsFunction: session.CompleteImages(s, -1),

@@ -25,6 +25,7 @@ func newCreate(s *session.Session) *cobra.Command {
 	var o creating
 	cmd := &cobra.Command{
 		Use:               "create [OPTIONS] NETWORK",
+		Annotations:       session.Brief,
 		Short:             "Create a network",
 		Args:              session.Exactly(1),
 		ValidArgsFunction: cobra.NoFileCompletions,
@@ -178,6 +179,7 @@ func newConnect(s *session.Session) *cobra.Command {
 	var o connecting
 	cmd := &cobra.Command{
 		Use:               "connect [OPTIONS] NETWORK CONTAINER",
+		Annotations:       session.Brief,
 		Short:             "Connect a container to a network",
 		Args:              session.Exactly(2),
 		ValidArgsFunction: session.CompleteNetworks(s, 1),

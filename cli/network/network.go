@@ -38,6 +38,7 @@ func newList(s *session.Session) *cobra.Command {
 	var filter option.Filters
 	cmd := &cobra.Command{
 		Use:               "ls [OPTIONS]",
+		Annotations:       session.Brief,
 		Short:             "List networks",
 		Aliases:           []string{"list"},
 		Args:              session.None,
@@ -135,6 +136,7 @@ func newInspect(s *session.Session) *cobra.Command {
 	var asJSON, verbose bool
 	cmd := &cobra.Command{
 		Use:               "inspect [OPTIONS] NETWORK [NETWORK...]",
+		Annotations:       session.Brief,
 		Short:             "Display detailed information on one or more networks",
 		Args:              session.AtLeast(1),
 		ValidArgsFunction: session.CompleteNetworks(s, -1),
@@ -158,6 +160,7 @@ func newRemove(s *session.Session) *cobra.Command {
 	var force bool
 	cmd := &cobra.Command{
 		Use:               "rm NETWORK [NETWORK...]",
+		Annotations:       session.Brief,
 		Short:             "Remove one or more networks",
 		Aliases:           []string{"remove"},
 		Args:              session.AtLeast(1),
@@ -202,6 +205,7 @@ func newDisconnect(s *session.Session) *cobra.Command {
 	var force bool
 	cmd := &cobra.Command{
 		Use:               "disconnect [OPTIONS] NETWORK CONTAINER",
+		Annotations:       session.Brief,
 		Short:             "Disconnect a container from a network",
 		Args:              session.Exactly(2),
 		ValidArgsFunction: session.CompleteNetworks(s, 1),

@@ -29,6 +29,7 @@ func newUpdate(s *session.Session) *cobra.Command {
 	var o updating
 	cmd := &cobra.Command{
 		Use:               "update [OPTIONS] NETWORK",
+		Annotations:       session.Brief,
 		Short:             "Change a network while containers are in it",
 		Args:              session.Exactly(1),
 		ValidArgsFunction: session.CompleteNetworks(s, 1),

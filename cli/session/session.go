@@ -3,6 +3,7 @@
 package session
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -35,8 +36,10 @@ type Session struct {
 	Flags    Flags
 	Version  string // of the program
 
-	client *client.Client
-	config *config.File
+	client  *client.Client
+	config  *config.File
+	watched context.Context
+	unwatch func()
 }
 
 // New makes a session on three streams.

@@ -40,6 +40,7 @@ func NewInfo(s *session.Session, b Build) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:               "info [OPTIONS]",
+		Annotations:       session.Brief,
 		Short:             "Display system-wide information",
 		Args:              session.None,
 		ValidArgsFunction: cobra.NoFileCompletions,

@@ -21,9 +21,10 @@ func NewInspect(s *session.Session) *cobra.Command {
 	var text, kind string
 	var asJSON, size bool
 	cmd := &cobra.Command{
-		Use:   "inspect [OPTIONS] NAME|ID [NAME|ID...]",
-		Short: "Return low-level information on Berth objects",
-		Args:  session.AtLeast(1),
+		Use:         "inspect [OPTIONS] NAME|ID [NAME|ID...]",
+		Annotations: session.Brief,
+		Short:       "Return low-level information on Berth objects",
+		Args:        session.AtLeast(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if cmd.Flags().Changed("type") && kind == "" {
 				return errors.New(`type is empty: must be one of "container", "image", "network", "volume"`)

@@ -52,6 +52,7 @@ func NewVersion(s *session.Session, b Build) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:               "version [OPTIONS]",
+		Annotations:       session.Brief,
 		Short:             "Show the Berth version information",
 		Args:              session.None,
 		ValidArgsFunction: cobra.NoFileCompletions,

@@ -32,6 +32,7 @@ func newList(s *session.Session) *cobra.Command {
 	var filter option.Filters
 	cmd := &cobra.Command{
 		Use:               "ls [OPTIONS]",
+		Annotations:       session.Brief,
 		Short:             "List volumes",
 		Aliases:           []string{"list"},
 		Args:              session.None,
@@ -158,6 +159,7 @@ func newInspect(s *session.Session) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:               "inspect [OPTIONS] VOLUME [VOLUME...]",
+		Annotations:       session.Brief,
 		Short:             "Display detailed information on one or more volumes",
 		Args:              session.AtLeast(1),
 		ValidArgsFunction: session.CompleteVolumes(s, -1),
@@ -182,6 +184,7 @@ func newCreate(s *session.Session) *cobra.Command {
 	var labels option.List
 	cmd := &cobra.Command{
 		Use:               "create [OPTIONS] [VOLUME]",
+		Annotations:       session.Brief,
 		Short:             "Create a volume",
 		Args:              session.AtMost(1),
 		ValidArgsFunction: cobra.NoFileCompletions,
@@ -219,6 +222,7 @@ func newRemove(s *session.Session) *cobra.Command {
 	var force bool
 	cmd := &cobra.Command{
 		Use:               "rm [OPTIONS] VOLUME [VOLUME...]",
+		Annotations:       session.Brief,
 		Short:             "Remove one or more volumes",
 		Long:              "Remove one or more volumes. You cannot remove a volume that is in use by a container; one with snapshots is removed by --force only.",
 		Aliases:           []string{"remove"},
