@@ -50,7 +50,10 @@ func (ss *Sandboxes) Connect(ctx context.Context, id core.ContainerID, ref strin
 	if err := ss.whole(ctx, n); err != nil {
 		return core.Endpoint{}, nil, err
 	}
-	if err := sb.plug(ctx, e); err != nil {
+	// The first name server takes as long as the interfaces, which it does not need.
+	named := make(chan error, 1)
+	go func() { named <- sb.names(ctx) }()
+	if err := errors.Join(sb.plug(ctx, e), <-named); err != nil {
 		return core.Endpoint{}, nil, err
 	}
 	if err := failpoint.Hit("connect:before-settle"); err != nil {

@@ -132,6 +132,9 @@ func (b *bench) seen(t *testing.T, set func(l *core.Launch), option string) stri
 	if libcontainers := err == nil; libcontainers != (option != "ro") {
 		t.Errorf("with %s: made by libcontainer: %t", option, libcontainers)
 	}
+	if !strings.Contains(string(out), "CapBnd") {
+		t.Errorf("with %s: it saw nothing: %s", option, out)
+	}
 	return withoutNoise(string(out), l.Container.ID)
 }
 
@@ -211,6 +214,9 @@ func TestBothWaysMakeTheSameExec(t *testing.T) {
 				out, err := io.ReadAll(client)
 				must(t, err)
 				b.exit()
+				if !strings.Contains(string(out), "CapBnd") {
+					t.Errorf("with %s: it saw nothing: %s", option, out)
+				}
 				return withoutNoise(string(out), l.Container.ID)
 			}
 			quick, slow := seen("ro"), seen("tmpcopyup")
