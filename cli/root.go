@@ -89,7 +89,7 @@ func newRoot(s *session.Session, o Options) *cobra.Command {
 	globalFlags(root.Flags(), s)
 	root.PersistentPreRun = func(cmd *cobra.Command, _ []string) {
 		s.Flags.TLSVerifySet = root.Flags().Changed("tlsverify")
-		if _, brief := cmd.Annotations["brief"]; !brief {
+		if !session.IsBrief(cmd) {
 			cmd.SetContext(s.Watch(cmd.Context()))
 		}
 	}

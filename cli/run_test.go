@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 )
 
@@ -343,5 +344,41 @@ func TestContexts(t *testing.T) {
 	}
 	if got := do("context", "show"); got.out != "default\n" {
 		t.Error(got)
+	}
+}
+
+// An interrupt while a command lasts ends it in order; where nobody listened, it would end this test.
+func TestAnInterruptEndsWhatLasts(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "d.sock")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/wait") {
+			if err := syscall.Kill(os.Getpid(), syscall.SIGINT); err != nil {
+				t.Error(err)
+			}
+			<-r.Context().Done()
+		}
+	})}
+	done := make(chan struct{})
+	go func() { defer close(done); server.Serve(l) }()
+	defer func() { server.Close(); <-done }()
+	var out, errs bytes.Buffer
+	code := Run(t.Context(), Options{Args: []string{"-H", "unix://" + path, "wait", "web"}, In: strings.NewReader(""), Out: &out, Err: &errs, Version: "1"})
+	if code != 130 || out.Len()+errs.Len() > 0 {
+		t.Errorf("code %d, %q %q", code, out.String(), errs.String())
+	}
+}
+
+// Completions are wanted by themselves, in the list of all commands, and not when a command is run.
+func TestCompletionsAreThereWhenTheyAreAskedFor(t *testing.T) {
+	t.Parallel()
+	for args, want := range map[string]string{"completion bash": "__start_berth", "--help": "  completion ", "__complete netw": "network", "__complete compl": "completion"} {
+		var out, errs bytes.Buffer
+		if code := Run(t.Context(), Options{Args: strings.Fields(args), In: strings.NewReader(""), Out: &out, Err: &errs, Version: "1"}); code != 0 || !strings.Contains(out.String(), want) {
+			t.Errorf("%s: code %d, %.200q, %q", args, code, out.String(), errs.String())
+		}
 	}
 }

@@ -84,3 +84,18 @@ type Records interface {
 	Delete(ctx context.Context, id core.ContainerID) error
 	All(ctx context.Context) ([]*core.Container, error)
 }
+
+// Labels is what the engine needs of SELinux. Where that is off, or not to be used, no label is given, and nothing else
+// has an effect.
+type Labels interface {
+	// Allot makes the labels of a container's processes and of its files, from the values of --security-opt label=. No
+	// two containers get the same categories, unless an option says so.
+	Allot(options []string) (process, files string, err error)
+	// Like gives the options that make a label as another container's.
+	Like(process string) (options []string, err error)
+	// Keep makes a label that an earlier daemon gave nobody else's; Release gives it back.
+	Keep(process string) error
+	Release(process string)
+	// Relabel labels what is at a path of the host, and below, for a container; shared: for all.
+	Relabel(path, files string, shared bool) error
+}

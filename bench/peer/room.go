@@ -27,7 +27,8 @@ type room struct {
 
 // openRoom runs the prefix once. The prefix must end by executing its arguments, and keep the process namespace.
 func openRoom(ctx context.Context, prefix string) (*room, error) {
-	cmd := exec.CommandContext(context.WithoutCancel(ctx), "sh", "-c", "exec "+prefix+` "$@"`, "sh", "sh", "-c", `echo "$$"; read -r end || :`) // nothing that is executed: meanwhile a process has no environment to be read
+	// The shell itself waits, by no other program: while one is being executed, a process has no environment to be read.
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), "sh", "-c", "exec "+prefix+` "$@"`, "sh", "sh", "-c", `echo "$$"; read -r end || :`)
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for the bench, which cleans up in the room
 	stdin, err := cmd.StdinPipe()

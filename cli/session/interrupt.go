@@ -6,11 +6,16 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/spf13/cobra"
 )
 
 // Brief marks, as its annotations, a command that asks the daemon for one thing and has nothing to put in order: an
 // interrupt ends it as it ends any program. To listen for one takes a tenth of the time of such a command.
 var Brief = map[string]string{"brief": "true"}
+
+// IsBrief reports whether a command has the mark.
+func IsBrief(cmd *cobra.Command) bool { return cmd.Annotations["brief"] != "" }
 
 // Watch ends the context at the first interrupt, until Unwatch. Who sends three wants out, whatever the command thinks of
 // it: a container that ignores them runs on without us.

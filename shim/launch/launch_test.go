@@ -87,6 +87,36 @@ func TestTheStepsOfAStart(t *testing.T) {
 	}
 }
 
+// TestLabels: what they do is seen where SELinux is on (test/vm); here, that nothing goes without.
+func TestLabels(t *testing.T) {
+	c, pr := config(), process(t)
+	c.MountLabel, pr.SELinux = "u:r:files:s0:c1,c2", "u:r:process:s0:c1,c2"
+	c.Mounts = append(c.Mounts, &configs.Mount{Device: "devpts", Source: "devpts", Destination: "/dev/pts"}, &configs.Mount{Device: "mqueue", Source: "mqueue", Destination: "/dev/mqueue"})
+	p, err := Start{ID: "ID", Config: c, Process: pr}.Plan()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	text := p.String()
+	for _, path := range []string{"exec", "keycreate"} {
+		if !strings.Contains(text, `write "u:r:process:s0:c1,c2" to /proc/self/attr/`+path) {
+			t.Errorf("no label is written to %s", path)
+		}
+	}
+	labels := map[string]string{"tmpfs": "  context=u:r:files:s0:c1,c2", "devpts": "  context=u:r:files:s0:c1,c2", "mqueue": "  label u:r:files:s0:c1,c2"}
+	seen := map[string]bool{}
+	for _, fs := range strings.Split(text, "new ")[1:] {
+		kind, steps, _ := strings.Cut(fs, "\n")
+		if label := labels[kind]; !strings.Contains(steps, label) {
+			t.Errorf("%s without a label:\n%s", kind, steps)
+		}
+		seen[kind] = true
+	}
+	if !seen["tmpfs"] || !seen["devpts"] || !seen["mqueue"] {
+		t.Errorf("the container has %v only", seen)
+	}
+}
+
 func TestWhatIsLibcontainers(t *testing.T) {
 	for name, change := range map[string]func(c *configs.Config, p *Process){
 		"another's processes":     func(c *configs.Config, _ *Process) { c.Namespaces.Add(configs.NEWPID, "/proc/1/ns/pid") },
